@@ -1,0 +1,14 @@
+"""The ASGI application of the example shop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from django.core.asgi import get_asgi_application
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+application = get_asgi_application()

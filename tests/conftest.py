@@ -1,0 +1,62 @@
+"""What holds for every test: no outside network, and no memory of the test before."""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+import socket
+
+import pytest
+
+LOCAL_NAMES = {"", "localhost", "testserver"}
+
+
+def is_local(address: object) -> bool:
+    """Tell whether a socket ``address`` (a path, or host and port) stays on this machine."""
+    if not isinstance(address, tuple):
+        return True
+    host = str(address[0])
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in LOCAL_NAMES
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_outside_network():
+    """Fail the test that connects to, or looks up, anything beyond this machine.
+
+    ``pytest.fail`` raises a ``BaseException``: code that swallows every ``Exception`` and goes on
+    cannot hide the attempt.
+    """
+
+    def guarded(original):
+        def connect(self, address):
+            if not is_local(address):
+                pytest.fail(f"A test tried to connect to {address[0]}: use a server of its own.")
+            return original(self, address)
+
+        return connect
+
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host, *args, **kwargs):
+        name = host.decode() if isinstance(host, bytes) else host
+        if name is not None and not is_local((name,)):
+            pytest.fail(f"A test tried to look up {name}: use a server of its own.")
+        return look_up(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
+        patch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_memory_of_other_tests():
+    """Forget the snapshot of the settings each process keeps for seconds."""
+    site_settings = importlib.import_module("wagtail_metapixel.site_settings")
+    site_settings.clear()
+    yield
+    site_settings.clear()

@@ -1,0 +1,50 @@
+"""Where the tests keep their tables: SQLite in a file of its own, or a PostgreSQL by address."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+def from_environment() -> dict[str, Any]:
+    """Return the ``DATABASES["default"]`` that METAPIXEL_TEST_DATABASE names, else a new file."""
+    file = Path(tempfile.gettempdir()) / f"metapixel-test-{os.getpid()}.sqlite3"
+    return from_url(os.environ.get("METAPIXEL_TEST_DATABASE") or f"sqlite://{file}")
+
+
+def from_url(url: str) -> dict[str, Any]:
+    """``sqlite:///file`` or ``postgresql://user:password@host:port/name?host=/folder/of/socket``."""
+    parts = urlsplit(url)
+    return sqlite(parts.path) if parts.scheme == "sqlite" else postgresql(url)
+
+
+def sqlite(file: str) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": file,
+        # Django would take memory, where threads and live servers wait for each other differently.
+        "TEST": {"NAME": file},
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",  # what the package asks of every site on SQLite
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF",
+            "timeout": 20,
+        },
+    }
+
+
+def postgresql(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ValueError(f"{parts.scheme}: tests run on sqlite:// or postgresql://.")
+    socket = parse_qs(parts.query).get("host", [""])[0]
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/") or "metapixel",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": socket or parts.hostname or "",
+        "PORT": parts.port or "",
+    }

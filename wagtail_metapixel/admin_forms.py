@@ -1,0 +1,154 @@
+"""The settings page in the Wagtail admin: its panels, and a token field that only takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+from wagtail.admin.forms import WagtailAdminModelForm
+from wagtail.admin.panels import (
+    FieldPanel,
+    HelpPanel,
+    InlinePanel,
+    MultiFieldPanel,
+    ObjectList,
+    TabbedInterface,
+)
+
+from wagtail_metapixel import catalogue, conf
+from wagtail_metapixel.models import ConsentProvider, MetaPixel, MetaPixelSettings
+
+
+class EventsField(forms.MultipleChoiceField):
+    """The standard events as ticks."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(self, **kwargs: Any) -> None:
+        choices = [(name, name) for name in catalogue.STANDARD_EVENTS]
+        super().__init__(choices=choices, required=False, **kwargs)
+
+
+class MetaPixelForm(WagtailAdminModelForm):  # type: ignore[misc]
+    """A pixel with its token. The stored token never enters a page; a blank field keeps it."""
+
+    access_token = forms.CharField(
+        label=_("access token"),
+        required=False,
+        max_length=1000,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
+    )
+    clear_access_token = forms.BooleanField(label=_("remove the stored token"), required=False)
+    events = EventsField(
+        label=_("events"), help_text=_("What this pixel gets. Nothing ticked means everything.")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["access_token"]
+        pixel_id = self.instance.pixel_id
+        if pixel_id and conf.access_token(pixel_id):
+            field.disabled = True
+            field.help_text = _("Fixed by the deployment; it cannot be changed here.")
+        elif self.instance.access_token_encrypted:
+            field.help_text = _(
+                "A token is stored, it ends in %(hint)s. Leave this blank to keep it."
+            ) % {"hint": self.instance.access_token_hint}
+        else:
+            field.help_text = _("From Events Manager > Settings > Conversions API.")
+
+    def clean_pixel_id(self) -> str:
+        """Accept an id with blanks around it."""
+        return str(self.cleaned_data["pixel_id"]).strip()
+
+    def clean_access_token(self) -> str:
+        """Accept a token with blanks or ``Bearer`` before it; refuse what cannot be one."""
+        token = str(self.cleaned_data.get("access_token") or "").strip()
+        token = token.removeprefix("Bearer ").strip()
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
+            raise forms.ValidationError(
+                _("An access token is one line of letters and digits, without blanks or quotes.")
+            )
+        return token
+
+    def save(self, commit: bool = True) -> MetaPixel:
+        """Encrypt a new token, remove it on request, else leave what is stored."""
+        if self.cleaned_data.get("clear_access_token"):
+            self.instance.set_access_token("")
+        elif token := self.cleaned_data.get("access_token"):
+            self.instance.set_access_token(token)
+        saved: MetaPixel = super().save(commit=commit)
+        return saved
+
+
+class MetaPixelSettingsForm(WagtailAdminModelForm):  # type: ignore[misc]
+    """The settings of a site. Consent "not required" needs the owner's word for it."""
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for the statement, and fill empty hosts with the site's own."""
+        cleaned: dict[str, Any] = super().clean()
+        not_required = cleaned.get("consent_provider") == ConsentProvider.NOT_REQUIRED
+        if not_required and not cleaned.get("consent_statement", "").strip():
+            self.add_error(
+                "consent_statement", _("Say why visitors of this site need not be asked.")
+            )
+        return cleaned
+
+    def save(self, commit: bool = True) -> MetaPixelSettings:
+        """Give pixels without hosts the site's host name."""
+        for form in self.formsets["pixels"].forms:
+            if not form.instance.hosts.strip():
+                form.instance.hosts = self.instance.site.hostname
+        saved: MetaPixelSettings = super().save(commit=commit)
+        return saved
+
+
+class PixelsPanel(InlinePanel):  # type: ignore[misc]
+    """An inline panel whose rows are :class:`MetaPixelForm`."""
+
+    def get_form_options(self) -> dict[str, Any]:
+        """Name the form: Wagtail builds a plain one otherwise, without our token field."""
+        options: dict[str, Any] = super().get_form_options()
+        options["formsets"][self.relation_name]["form"] = MetaPixelForm
+        return options
+
+
+def edit_handler() -> TabbedInterface:
+    """Return the tabs of the settings page."""
+    pixels = PixelsPanel(
+        "pixels",
+        heading=_("Pixels"),
+        label=_("Pixel"),
+        panels=[
+            FieldPanel("pixel_id"),
+            FieldPanel("access_token"),
+            FieldPanel("clear_access_token"),
+            FieldPanel("hosts"),
+            FieldPanel("events"),
+            FieldPanel("active"),
+        ],
+    )
+    consent = MultiFieldPanel(
+        [
+            FieldPanel("consent_provider"),
+            FieldPanel("consent_statement"),
+            FieldPanel("respect_gpc"),
+        ],
+        heading=_("Consent"),
+    )
+    matching = MultiFieldPanel(
+        [FieldPanel("advanced_matching"), FieldPanel("phone_region")],
+        heading=_("Advanced matching"),
+    )
+    doctor = HelpPanel(
+        template="wagtail_metapixel/admin/settings_help.html", heading=_("Is it working?")
+    )
+    return TabbedInterface(
+        [
+            ObjectList([doctor, FieldPanel("enabled"), pixels], heading=_("Pixels")),
+            ObjectList([consent], heading=_("Consent")),
+            ObjectList([matching, FieldPanel("page_view_mirror")], heading=_("Data")),
+        ],
+        base_form_class=MetaPixelSettingsForm,
+    )

@@ -1,0 +1,56 @@
+"""Registration with Django: checks, drivers, and the installation key after each migrate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
+from django.db import router
+from django.db.models.signals import post_delete, post_migrate, post_save
+from django.utils.translation import gettext_lazy as _
+
+
+class MetaPixelConfig(AppConfig):
+    """``"wagtail_metapixel"`` in ``INSTALLED_APPS``."""
+
+    name = "wagtail_metapixel"
+    label = "wagtail_metapixel"
+    verbose_name = _("Meta Pixel")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect what has to listen."""
+        # Django loads the models only after this module; nothing here can be imported earlier.
+        from wagtail.models import Site  # noqa: PLC0415
+
+        from wagtail_metapixel import (  # noqa: PLC0415
+            checks,
+            drivers,
+            middleware,
+            models,
+            site_settings,
+        )
+
+        checks.register_all()
+        drivers.connect()
+        user_logged_in.connect(
+            middleware.notice_staff, dispatch_uid="wagtail_metapixel.notice_staff"
+        )
+        post_migrate.connect(make_installation_key, sender=self)
+        for model in (models.MetaPixelSettings, models.MetaPixel, Site):
+            for signal in (post_save, post_delete):
+                signal.connect(
+                    site_settings.clear,
+                    sender=model,
+                    dispatch_uid=f"wagtail_metapixel.{model.__name__}.{id(signal)}",
+                )
+
+
+def make_installation_key(*, using: str, **_kwargs: Any) -> None:
+    """Make the installation key where it is missing. Receiver of ``post_migrate``."""
+    from wagtail_metapixel import models, site_settings  # noqa: PLC0415 - see ready()
+
+    if router.allow_migrate_model(using, models.InstallationKey):
+        models.InstallationKey.ensure(using)
+        site_settings.clear()

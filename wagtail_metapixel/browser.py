@@ -1,0 +1,172 @@
+"""The browser sink: what a page holds, and how the copy of an action event reaches a browser.
+
+Pages hold JSON islands and deferred static scripts, never inline code, and nothing that comes from
+the visitor's request. An action event travels with the response of the request that caused it: in
+a small cookie when the browser navigates, in a header when a script asked.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.http.response import HttpResponseBase
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
+from django.utils.cache import patch_cache_control
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from wagtail_metapixel import conf, keys, payloads
+from wagtail_metapixel.events import Event
+from wagtail_metapixel.models import ConsentProvider
+from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
+from wagtail_metapixel.visitor import Capture
+
+ECHO_COOKIE_PREFIX = "metapixel_e_"
+ECHO_HEADER = "Metapixel-Echo"
+ECHO_SECONDS = 30 * 60
+ECHO_BYTES = 1024
+"""All echo cookies of a response together, names and values."""
+
+
+# What a page holds
+
+
+def head_markup(site: SiteConfig, host: str) -> SafeString:
+    """Return the config island and the scripts, or nothing where no pixel sends for ``host``."""
+    pixels = site.pixels_for(host)
+    if not (site.enabled and pixels and site.consent_provider):
+        return SafeString("")
+    return format_html(
+        '<script type="application/json" id="metapixel-config">{}</script>\n{}',
+        island(page_config(site, pixels)),
+        format_html_join(
+            "\n",
+            '<script defer src="{}"></script>',
+            ((static(f"wagtail_metapixel/{name}"),) for name in scripts(site)),
+        ),
+    )
+
+
+def page_config(site: SiteConfig, pixels: Iterable[PixelConfig]) -> dict[str, Any]:
+    """Return what ``metapixel.js`` needs to know, the same for every visitor."""
+    return {
+        "pixels": [
+            {"id": pixel.pixel_id, "events": sorted(pixel.events) if pixel.events else None}
+            for pixel in pixels
+        ],
+        **{name: endpoint(name) for name in ("collect", "echo", "ticket", "consent")},
+        "provider": site.consent_provider,
+        "script": conf.script_url(),
+        "page_view": True,
+        "gpc": site.respect_gpc,
+    }
+
+
+def scripts(site: SiteConfig) -> list[str]:
+    """Return the static files a page of this site loads, in order; the core comes last."""
+    companions = ["first_party_cookies.js"]
+    if site.consent_provider == ConsentProvider.COOKIE:
+        companions.insert(0, "consent_cookie.js")
+    return [*companions, "metapixel.js"]
+
+
+def declaration_markup(text: str, site: SiteConfig) -> SafeString:
+    """Return the island of one declared page event with its signature."""
+    return format_html(
+        '<script type="application/json" data-metapixel-event="{}">{}</script>',
+        keys.sign_declaration(text, site.site_pk),
+        mark_safe(text),  # noqa: S308 - escaped by payloads.script_safe
+    )
+
+
+def ticket_markup(ticket: str) -> SafeString:
+    """Return the island with which a thank-you page asks for its event."""
+    return format_html(
+        '<script type="application/json" data-metapixel-ticket>{}</script>', island(ticket)
+    )
+
+
+def island(value: Any) -> SafeString:
+    """Return ``value`` as JSON that cannot end a ``<script>`` element."""
+    text = payloads.script_safe(payloads.dump(value).decode())
+    return mark_safe(text)  # noqa: S308 - escaped in the line above
+
+
+def endpoint(name: str) -> str:
+    """Return the path of one of our endpoints, ``""`` when the site did not include our URLs."""
+    try:
+        return reverse(f"wagtail_metapixel:{name}")
+    except NoReverseMatch:
+        return ""
+
+
+# The echo
+
+
+def echo_on_commit(
+    held: Capture, event: Event, pixels: Iterable[PixelConfig], *, using: str
+) -> None:
+    """Hand the browser copy of ``event`` to the response, once the row is committed."""
+    copy = payloads.browser_event(event, [pixel.pixel_id for pixel in pixels])
+    transaction.on_commit(partial(held.echo.append, copy), using=using, robust=True)
+
+
+def attach(response: HttpResponseBase, held: Capture) -> None:
+    """Put the waiting echo on ``response`` and keep every cache away from it."""
+    if held.echo:
+        if travels_by_header(held, response):
+            response[ECHO_HEADER] = _header(held.echo)
+        else:
+            _set_cookies(response, held.echo, secure=held.scheme == "https")
+    if held.echo or held.no_store:
+        patch_cache_control(response, private=True, no_store=True)
+
+
+def travels_by_header(held: Capture, response: HttpResponseBase) -> bool:
+    """Tell whether the code that asked will read a header of this very response.
+
+    Not when the answer sends the browser elsewhere: a redirect is followed unseen by scripts, and
+    the HX headers make the page navigate.
+    """
+    if 300 <= response.status_code < 400:
+        return False
+    if any(name in response for name in ("HX-Redirect", "HX-Refresh", "HX-Location")):
+        return False
+    if held.header("HX-Request") or held.header("Turbo-Frame") or held.header("X-Requested-With"):
+        return True
+    mode = held.header("Sec-Fetch-Mode")
+    return bool(mode) and mode != "navigate"
+
+
+def encode(value: Any) -> str:
+    """Return base64url JSON without padding: safe in a cookie and in a header."""
+    return base64.urlsafe_b64encode(payloads.dump(value)).decode().rstrip("=")
+
+
+def _header(echo: list[dict[str, Any]]) -> str:
+    value = encode(echo)
+    return value if len(value) <= ECHO_BYTES else encode([_by_id(copy) for copy in echo])
+
+
+def _set_cookies(response: HttpResponseBase, echo: list[dict[str, Any]], *, secure: bool) -> None:
+    used = 0
+    for copy in echo:
+        name = ECHO_COOKIE_PREFIX + copy["i"][:8]
+        value = encode(copy)
+        if used + len(name) + len(value) > ECHO_BYTES:
+            value = encode(_by_id(copy))
+        used += len(name) + len(value)
+        if used > ECHO_BYTES:
+            return
+        response.set_cookie(
+            name, value, max_age=ECHO_SECONDS, path="/", secure=secure, samesite="Lax"
+        )
+
+
+def _by_id(copy: Mapping[str, Any]) -> dict[str, Any]:
+    return {"i": copy["i"]}

@@ -1,0 +1,104 @@
+"""System checks ``metapixel.E001`` and on. An id is never used for a second meaning."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
+from django.db import connections
+
+from wagtail_metapixel import conf, diagnostics, drivers, keys, outbox
+from wagtail_metapixel.exceptions import ConfigurationError
+
+Check = Callable[..., list[CheckMessage]]
+
+
+def register_all() -> None:
+    """Register all checks with Django."""
+    checks.register(check_settings, Tags.compatibility)
+    checks.register(check_installation, Tags.compatibility)
+    checks.register(check_sandbox, Tags.security)
+    checks.register(check_thread, Tags.compatibility)
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """E001: a setting cannot be used. W001: a setting nobody knows."""
+    try:
+        given = conf.given()
+    except ConfigurationError as error:
+        return [Error(str(error), id="metapixel.E001")]
+    messages: list[CheckMessage] = [_unknown(name) for name in given if name not in conf.DEFAULTS]
+    readers: Iterable[Callable[[], Any]] = (
+        conf.driver,
+        conf.graph_version,
+        conf.sandbox_url,
+        conf.trusted_proxies,
+        lambda: conf.seconds("REQUEST_TIMEOUT"),
+        lambda: conf.seconds("POLL_INTERVAL"),
+        lambda: keys.encrypt(b""),
+    )
+    for reader in readers:
+        try:
+            reader()
+        except ConfigurationError as error:
+            messages.append(Error(str(error), id="metapixel.E001"))
+    return messages
+
+
+def check_installation(
+    app_configs: Sequence[AppConfig] | None, **_kwargs: Any
+) -> list[CheckMessage]:
+    """W002: the middleware is missing or too low. W003: our addresses are missing."""
+    numbered = {"middleware": "metapixel.W002", "addresses": "metapixel.W003"}
+    findings = (diagnostics.middleware(), diagnostics.addresses())
+    return [
+        Warning(finding.fact, hint=finding.advice, id=numbered[finding.subject])
+        for finding in findings
+        if finding.level is diagnostics.Level.PROBLEM
+    ]
+
+
+def check_sandbox(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """W004: events go to the sandbox although ``DEBUG`` is off."""
+    if settings.DEBUG or not conf.get("SANDBOX"):
+        return []
+    return [
+        Warning(
+            "Events go to the sandbox, not to Meta, although DEBUG is off.",
+            hint=f'Remove "SANDBOX" from {conf.SETTING} in production.',
+            id="metapixel.W004",
+        )
+    ]
+
+
+def check_thread(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """W005: the delivery thread may not run on this database."""
+    using = outbox.alias()
+    try:
+        wanted = conf.driver() == "thread"
+    except ConfigurationError:
+        return []
+    if not wanted or using not in connections or not drivers.sqlite_without_immediate(using):
+        return []
+    return [
+        Warning(
+            "The delivery thread does not start: on SQLite a second writer would make the shop's "
+            "own transactions fail.",
+            hint=(
+                f'Add "OPTIONS": {{"transaction_mode": "IMMEDIATE", "timeout": 20}} to '
+                f'DATABASES["{using}"], or set {conf.SETTING}["DELIVERY"] = "worker".'
+            ),
+            id="metapixel.W005",
+        )
+    ]
+
+
+def _unknown(name: str) -> CheckMessage:
+    close = difflib.get_close_matches(name, conf.DEFAULTS, n=1)
+    hint = f'Did you mean "{close[0]}"?' if close else f"Known: {', '.join(conf.DEFAULTS)}."
+    return Warning(f'{conf.SETTING}["{name}"] is not a setting.', hint=hint, id="metapixel.W001")

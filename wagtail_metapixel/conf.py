@@ -1,0 +1,152 @@
+"""The one reader of ``settings.WAGTAIL_METAPIXEL``.
+
+Values are read at use, never at import, so ``override_settings`` works and nothing here needs the
+app registry. :data:`DEFAULTS` is the list of all settings; the README's table is tested against it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from wagtail_metapixel.exceptions import ConfigurationError
+
+SETTING = "WAGTAIL_METAPIXEL"
+TOKEN_ENVIRONMENT_PREFIX = "METAPIXEL_ACCESS_TOKEN_"
+DRIVERS = ("thread", "worker")
+
+META_GRAPH_URL = "https://graph.facebook.com"
+META_SCRIPT_URL = "https://connect.facebook.net/en_US/fbevents.js"
+
+DEFAULTS: Mapping[str, Any] = {
+    "ACCESS_TOKENS": {},
+    "ENCRYPTION_KEYS": [],
+    "DELIVERY": "thread",
+    "GRAPH_URL": META_GRAPH_URL,
+    "GRAPH_VERSION": "v26.0",
+    "SCRIPT_URL": "",
+    "SANDBOX": "",
+    "TRUSTED_PROXIES": 0,
+    "CONSENT_PROVIDER": "",
+    "REQUEST_TIMEOUT": 10.0,
+    "POLL_INTERVAL": 1.0,
+}
+"""Every setting with its default."""
+
+_VERSION = re.compile(r"v\d{1,3}\.\d{1,2}")
+
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def get(name: str) -> Any:
+    """Return the setting ``name`` or its default. ``KeyError`` for a name that does not exist."""
+    default = DEFAULTS[name]
+    return given().get(name, default)
+
+
+def given() -> Mapping[str, Any]:
+    """Return the dict as the deployment wrote it, empty when there is none."""
+    value = getattr(settings, SETTING, None) or {}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{SETTING} has to be a dict, like {SETTING} = {{}}.")
+    return value
+
+
+def access_token(pixel_id: str) -> str:
+    """Return the token the deployment fixed for ``pixel_id``, or ``""``.
+
+    ``WAGTAIL_METAPIXEL["ACCESS_TOKENS"]`` goes before the environment variable
+    ``METAPIXEL_ACCESS_TOKEN_<pixel id>``.
+    """
+    fixed = get("ACCESS_TOKENS").get(pixel_id) or os.environ.get(
+        f"{TOKEN_ENVIRONMENT_PREFIX}{pixel_id}", ""
+    )
+    return str(fixed).strip()
+
+
+def sandbox_url() -> str:
+    """Return the sandbox's address without a trailing slash, or ``""`` when Meta is meant.
+
+    Only an address of this machine is accepted: a sandbox is no way to redirect a shop's events.
+    """
+    url = str(get("SANDBOX")).rstrip("/")
+    if url and not is_loopback(url):
+        raise ConfigurationError(
+            f'{SETTING}["SANDBOX"] has to be an http address of this machine, '
+            'like "http://127.0.0.1:8001".'
+        )
+    return url
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether ``url`` is an http(s) address of this machine."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return False
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def graph_url() -> str:
+    """Return the base address of the Graph API: the sandbox when one is set, else Meta's."""
+    return sandbox_url() or str(get("GRAPH_URL")).rstrip("/")
+
+
+def graph_version() -> str:
+    """Return the Graph API version, like ``"v26.0"``."""
+    version = str(get("GRAPH_VERSION"))
+    if not _VERSION.fullmatch(version):
+        raise ConfigurationError(f'{SETTING}["GRAPH_VERSION"] has to look like "v26.0".')
+    return version
+
+
+def script_url() -> str:
+    """Return the address of ``fbevents.js``; the sandbox has one of its own."""
+    if explicit := str(get("SCRIPT_URL")):
+        return explicit
+    sandbox = sandbox_url()
+    return f"{sandbox}/en_US/fbevents.js" if sandbox else META_SCRIPT_URL
+
+
+def trusted_proxies() -> int | Networks:
+    """Return how many proxies stand before the shop, or their networks."""
+    value = get("TRUSTED_PROXIES")
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, (list, tuple)):
+        try:
+            return tuple(ipaddress.ip_network(network) for network in value)
+        except ValueError:
+            pass
+    raise ConfigurationError(
+        f'{SETTING}["TRUSTED_PROXIES"] has to be a number of proxies, like 1, '
+        'or a list of their networks, like ["10.0.0.0/8"].'
+    )
+
+
+def driver() -> str:
+    """Return the name of the delivery driver."""
+    name = str(get("DELIVERY"))
+    if name not in DRIVERS:
+        raise ConfigurationError(
+            f'{SETTING}["DELIVERY"] has to be one of {", ".join(map(repr, DRIVERS))}.'
+        )
+    return name
+
+
+def seconds(name: str) -> float:
+    """Return the positive number of seconds set for ``name``."""
+    value = get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 600:
+        raise ConfigurationError(f'{SETTING}["{name}"] has to be a number of seconds above 0.')
+    return float(value)

@@ -1,0 +1,171 @@
+"""The gate: the one place that decides whether anything may be recorded or sent at all.
+
+It is asked before anything personal is parsed, and it is closed unless every question is answered
+with yes: a site, switched on, a pixel that sends for this host, no staff browser, no opt-out
+signal, and a consent choice. Unknown is no.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from wagtail_metapixel import conf
+from wagtail_metapixel.models import ConsentProvider
+from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
+from wagtail_metapixel.visitor import CONSENT_COOKIE, OFF_COOKIE, Capture, Visitor
+
+logger = logging.getLogger("wagtail_metapixel")
+
+
+class Choice(StrEnum):
+    """The visitor's answer."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    #: Not asked, not answered, or not readable. Counts as no.
+    UNKNOWN = "unknown"
+    #: The owner states that none is needed.
+    NOT_REQUIRED = "not_required"
+
+
+class Reason(StrEnum):
+    """Why an event was held back, in words that counters and the doctor show."""
+
+    NO_SITE = "no Wagtail site for this host"
+    DISABLED = "switched off for this site"
+    NO_PIXEL = "no pixel chose this event"
+    HOST = "no pixel sends for this host"
+    STAFF = "staff browser"
+    GPC = "Global Privacy Control"
+    NO_PROVIDER = "no consent choice made in the settings"
+    UNKNOWN = "consent unknown"
+    DENIED = "consent denied"
+    NO_VISITOR = "no visitor known"
+    NO_IDENTIFIER = "nothing to recognise the person by"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The gate's answer. ``reason`` is ``None`` when the way is open."""
+
+    reason: Reason | None
+    choice: Choice = Choice.UNKNOWN
+    proof: str = ""
+    pixels: tuple[PixelConfig, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the event may go on."""
+        return self.reason is None
+
+
+Provider = Callable[[Capture, SiteConfig], tuple[Choice, str]]
+"""Reads the visitor's answer from a request's raw copy: the choice, and the id of its proof."""
+
+
+def decide(
+    site: SiteConfig | None,
+    event_name: str | None,
+    *,
+    held: Capture | None = None,
+    visitor: Visitor | None = None,
+    stated: str | None = None,
+) -> Decision:
+    """Decide about one event of ``site``, or about any when ``event_name`` is ``None``.
+
+    The person is ``visitor``, else whoever made the request behind ``held``. ``stated`` is a
+    decision that the caller kept from earlier (``"granted"``), for work without a request.
+    """
+    if site is None:
+        return Decision(Reason.NO_SITE)
+    if not site.enabled:
+        return Decision(Reason.DISABLED)
+    host = visitor.host if visitor else held.host if held else site.hostname
+    if not site.pixels_for(host):
+        return Decision(Reason.HOST if site.pixels else Reason.NO_PIXEL)
+    pixels = site.pixels_for(host, event_name)
+    if not pixels:
+        return Decision(Reason.NO_PIXEL)
+    choice, proof, reason = _answer(site, held, visitor, stated)
+    return Decision(reason, choice, proof, pixels)
+
+
+def _answer(
+    site: SiteConfig, held: Capture | None, visitor: Visitor | None, stated: str | None
+) -> tuple[Choice, str, Reason | None]:
+    if stated is not None:
+        choice = _choice(stated)
+        return choice, "", _reason(site, choice)
+    if visitor is not None:
+        choice = _choice(visitor.consent)
+        return choice, visitor.consent_proof, _reason(site, choice)
+    if held is None:
+        return Choice.UNKNOWN, "", Reason.NO_VISITOR
+    if OFF_COOKIE in held.cookies:
+        return Choice.UNKNOWN, "", Reason.STAFF
+    if site.respect_gpc and held.header("Sec-GPC") == "1":
+        return Choice.DENIED, "", Reason.GPC
+    choice, proof = ask(held, site)
+    return choice, proof, _reason(site, choice)
+
+
+def ask(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
+    """Ask the site's provider. A provider that raises is a no."""
+    provider = _PROVIDERS.get(site.consent_provider)
+    if provider is None:
+        return Choice.UNKNOWN, ""
+    try:
+        return provider(held, site)
+    except Exception as error:  # noqa: BLE001 - a site's own function must not break its pages
+        logger.error("The consent provider raised %s: taken as no.", type(error).__name__)
+        return Choice.UNKNOWN, ""
+
+
+def _reason(site: SiteConfig, choice: Choice) -> Reason | None:
+    if site.consent_provider == ConsentProvider.NOT_CHOSEN:
+        return Reason.NO_PROVIDER
+    if choice is Choice.NOT_REQUIRED and site.consent_provider != ConsentProvider.NOT_REQUIRED:
+        return Reason.UNKNOWN
+    return {Choice.UNKNOWN: Reason.UNKNOWN, Choice.DENIED: Reason.DENIED}.get(choice)
+
+
+def _choice(text: str) -> Choice:
+    try:
+        return Choice(text)
+    except ValueError:
+        return Choice.UNKNOWN
+
+
+# Providers
+
+
+def _from_cookie(held: Capture, _site: SiteConfig) -> tuple[Choice, str]:
+    choice, _dot, proof = held.cookies.get(CONSENT_COOKIE, "").partition(".")
+    if choice == Choice.GRANTED:
+        return Choice.GRANTED, proof[:32] if proof.isalnum() else ""
+    return (Choice.DENIED if choice == Choice.DENIED else Choice.UNKNOWN), ""
+
+
+def _not_required(_held: Capture, _site: SiteConfig) -> tuple[Choice, str]:
+    return Choice.NOT_REQUIRED, ""
+
+
+def _from_function(held: Capture, _site: SiteConfig) -> tuple[Choice, str]:
+    path = str(conf.get("CONSENT_PROVIDER"))
+    if not path:
+        return Choice.UNKNOWN, ""
+    answer: Any = import_string(path)(held)
+    return (_choice(answer) if isinstance(answer, str) else Choice.UNKNOWN), ""
+
+
+_PROVIDERS: dict[str, Provider] = {
+    ConsentProvider.COOKIE: _from_cookie,
+    ConsentProvider.FUNCTION: _from_function,
+    ConsentProvider.NOT_REQUIRED: _not_required,
+}

@@ -1,0 +1,84 @@
+"""How often something happened, kept in memory and added to a table by the delivery driver.
+
+Never written in a caller's transaction: a counter row is shared by everybody, and waiting for it
+would be waiting for a stranger.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter as Tally
+from typing import NamedTuple
+
+from django.db import DatabaseError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from wagtail_metapixel.models import Counter
+
+logger = logging.getLogger("wagtail_metapixel")
+
+WITHHELD = "withheld"
+DIAGNOSTIC = "diagnostic"
+REFUSED = "refused"
+FAILED = "failed"
+
+
+class Item(NamedTuple):
+    """What is counted."""
+
+    kind: str
+    reason: str
+    event_name: str = ""
+    site_pk: int = 0
+
+
+_lock = threading.Lock()
+_tally: Tally[Item] = Tally()
+
+
+def add(item: Item, count: int = 1) -> None:
+    """Count ``item``. Cheap, never raises, touches no database."""
+    with _lock:
+        _tally[item] += count
+
+
+def waiting() -> dict[Item, int]:
+    """Return what was counted in this process since the last flush."""
+    with _lock:
+        return dict(_tally)
+
+
+def flush(*, using: str) -> int:
+    """Add what was counted to the table; returns the number of items. On failure all is kept."""
+    global _tally  # noqa: PLW0603 - swapped under the lock, so that nothing is counted twice
+    with _lock:
+        taken, _tally = _tally, Tally()
+    try:
+        with transaction.atomic(using=using):
+            for item, count in taken.items():
+                _add_to_table(item, count, using)
+    except DatabaseError as error:
+        logger.warning("Counters could not be saved yet: %s", type(error).__name__)
+        with _lock:
+            _tally.update(taken)
+        return 0
+    return len(taken)
+
+
+def clear() -> None:
+    """Forget what was counted and not flushed."""
+    with _lock:
+        _tally.clear()
+
+
+def _add_to_table(item: Item, count: int, using: str) -> None:
+    row, _created = Counter.objects.using(using).get_or_create(
+        day=timezone.now().date(),
+        site_pk=item.site_pk,
+        kind=item.kind,
+        event_name=item.event_name[:50],
+        reason=item.reason[:100],
+    )
+    Counter.objects.using(using).filter(pk=row.pk).update(count=F("count") + count)

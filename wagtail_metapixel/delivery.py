@@ -1,0 +1,269 @@
+"""Delivery: claim what is due, send it, write down what became of it.
+
+:func:`deliver_due` is the one verb; every driver only decides when to call it. It keeps no
+transaction open while it talks to Meta, and whatever happens to the process, a row is either
+pending, or leased until a moment that passes, or in a final state.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.utils import timezone
+
+from wagtail_metapixel import graph_api, outbox, payloads, signals, site_settings
+from wagtail_metapixel.catalogue import MAX_EVENTS_PER_REQUEST
+from wagtail_metapixel.graph_api import Answer, Kind
+from wagtail_metapixel.models import OutboxEvent, State
+
+logger = logging.getLogger("wagtail_metapixel")
+
+RENEW_AFTER_SECONDS = 20.0
+KEY_WAIT = timedelta(seconds=5)
+ACCESS_PAUSE_SECONDS = 300.0
+UNKNOWN_WINDOW = timedelta(hours=47)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backoff:
+    """How long to wait after the n-th failure: ``random(0, min(cap, base * 2 ** n))`` seconds."""
+
+    base: float = 2.0
+    cap: float = 900.0
+
+    def ceiling(self, failures: int) -> float:
+        """Return the longest wait after ``failures`` failures, 2, 4, 8, ... up to the cap."""
+        return min(self.cap, self.base * 2 ** min(failures, 30))
+
+    def seconds(self, failures: int) -> float:
+        """Return a wait drawn evenly between nothing and the ceiling (full jitter)."""
+        return random.uniform(0.0, self.ceiling(failures))  # noqa: S311 - jitter, not a secret
+
+
+BACKOFF = Backoff()
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """What one call of :func:`deliver_due` did."""
+
+    claimed: int = 0
+    by_state: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Rows that reached a final state, by state."""
+    released: int = 0
+    requests: int = 0
+    messages: list[str] = field(default_factory=list)
+    """What Meta said where it did not accept, without personal data."""
+
+
+def deliver_due(
+    *,
+    using: str | None = None,
+    only: Collection[str] = (),
+    limit: int = MAX_EVENTS_PER_REQUEST,
+) -> Summary:
+    """Send one batch of due rows, at most ``limit``, of all pixels or those named in ``only``."""
+    batch = _Batch(outbox.alias(using))
+    batch.take(limit, only)
+    for rows in batch.groups():
+        batch.send(rows)
+    return batch.summary
+
+
+class _Batch:
+    """The rows one worker holds under one lease token, on their way."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.token = uuid.uuid4()
+        self.rows: list[OutboxEvent] = []
+        self.summary = Summary()
+        self._renewed_at = time.monotonic()
+
+    def take(self, limit: int, only: Collection[str]) -> None:
+        self.token, self.rows = outbox.claim(limit, using=self.using, only=only)
+        self.summary.claimed = len(self.rows)
+        self._renewed_at = time.monotonic()
+        unknown = [row for row in self.rows if row.payload_version > payloads.VERSION]
+        self._release(unknown, timedelta(minutes=10), "Written by a newer version of the package.")
+        self._finish(outbox.withdrawn(self.rows, using=self.using), State.WITHDRAWN, "")
+        self._expire()
+        duplicates, waiting = outbox.decide_keys(self.rows, using=self.using)
+        self._finish(duplicates, State.DUPLICATE, "Another row told the same fact.")
+        self._release(waiting, KEY_WAIT, "")
+        self._keep_one_of_each_key()
+
+    def groups(self) -> Iterable[list[OutboxEvent]]:
+        """Return the rows by pixel and test code: they never share a request."""
+        groups: dict[tuple[str, str], list[OutboxEvent]] = defaultdict(list)
+        for row in self.rows:
+            groups[row.pixel_id, row.test_event_code].append(row)
+        probing = outbox.probing({pixel for pixel, _code in groups}, using=self.using)
+        for (pixel_id, _code), rows in groups.items():
+            if pixel_id in probing:
+                self._release(rows[1:], timedelta(0), "")
+                rows = rows[:1]
+            yield rows
+
+    def send(self, rows: list[OutboxEvent]) -> None:
+        """Send rows of one group, halving them until an event at fault stands alone."""
+        token = site_settings.access_token(rows[0].pixel_id)
+        if not token:
+            return self._pause(rows, "No access token: paste one in the settings.")
+        stack = [rows]
+        while stack:
+            part = self._still_ours(stack.pop())
+            if not part:
+                continue
+            answer = self._post(part, token)
+            if answer.kind is Kind.INVALID and len(part) > 1:
+                middle = len(part) // 2
+                stack += [part[middle:], part[:middle]]
+            elif not self._settle(part, answer):
+                for rest in stack:
+                    self._release(rest, timedelta(0), "")
+                return None
+        return None
+
+    # What an answer does to the rows
+
+    def _settle(self, rows: list[OutboxEvent], answer: Answer) -> bool:
+        """Write down an answer; return whether the rest of the group may still be sent."""
+        pixel_id = rows[0].pixel_id
+        if answer.kind is Kind.ACCEPTED:
+            outbox.resume(pixel_id, using=self.using, accepted=True)
+            self._finish(rows, State.SENT, "", answer.trace_id)
+            return True
+        self.summary.messages.append(f"{pixel_id}: {answer.message}")
+        if answer.kind is Kind.INVALID:
+            self._finish(rows, State.REJECTED, answer.message, answer.trace_id)
+            return True
+        logger.warning("Meta did not take events of pixel %s: %s", pixel_id, answer.message)
+        if answer.kind is Kind.THROTTLED:
+            self._pause(rows, answer.message, answer.wait_seconds)
+        elif answer.kind is Kind.ACCESS:
+            self._pause(rows, answer.message)
+        else:
+            self._retry(rows, answer)
+        return False
+
+    def _retry(self, rows: list[OutboxEvent], answer: Answer) -> None:
+        unknown = answer.kind is Kind.UNKNOWN
+        failures = outbox.failures(rows[0].pixel_id, using=self.using)
+        wait = BACKOFF.seconds(failures)
+        outbox.pause(rows[0].pixel_id, wait, answer.message, using=self.using)
+        self._release(
+            rows, timedelta(seconds=wait), answer.message, charged=True, unknown=unknown
+        )
+
+    def _pause(
+        self, rows: list[OutboxEvent], reason: str, seconds: float = ACCESS_PAUSE_SECONDS
+    ) -> None:
+        outbox.pause(rows[0].pixel_id, seconds, reason, using=self.using)
+        self._release(rows, timedelta(0), reason)
+
+    # Checks before sending
+
+    def _expire(self) -> None:
+        now = timezone.now()
+        self._finish(
+            [row for row in self.rows if row.expires_at <= now],
+            State.EXPIRED,
+            "Older than Meta takes events.",
+        )
+        self._finish(
+            [row for row in self.rows if row.twin_expires_at and row.twin_expires_at <= now],
+            State.EXPIRED,
+            "Too late for Meta to match it with the browser's copy; it would count twice.",
+        )
+        self._finish(
+            [
+                row
+                for row in self.rows
+                if row.first_unknown_at and row.first_unknown_at + UNKNOWN_WINDOW <= now
+            ],
+            State.DEAD,
+            "Nobody knows whether Meta took it, and it is too late to ask again.",
+        )
+
+    def _keep_one_of_each_key(self) -> None:
+        seen: set[tuple[str, str, str]] = set()
+        later = []
+        for row in self.rows:
+            identity = (row.pixel_id, row.event_name, row.event_id)
+            if identity in seen:
+                later.append(row)
+            seen.add(identity)
+        self._release(later, KEY_WAIT, "")
+
+    def _still_ours(self, rows: list[OutboxEvent]) -> list[OutboxEvent]:
+        if time.monotonic() - self._renewed_at > RENEW_AFTER_SECONDS:
+            self._renewed_at = time.monotonic()
+            outbox.renew(self.token, using=self.using)
+            self._expire()
+        held = {row.pk for row in self.rows}
+        return [row for row in rows if row.pk in held]
+
+    def _post(self, rows: Sequence[OutboxEvent], token: str) -> Answer:
+        body = payloads.request_body(
+            [(bytes(row.event), bytes(row.user_data)) for row in rows],
+            test_event_code=rows[0].test_event_code,
+        )
+        self.summary.requests += 1
+        return graph_api.post_events(rows[0].pixel_id, token, body, count=len(rows))
+
+    # Writing
+
+    def _finish(
+        self, rows: Sequence[OutboxEvent], state: State, reason: str, trace_id: str = ""
+    ) -> None:
+        if not rows:
+            return
+        changed = outbox.finish(
+            rows, self.token, state, using=self.using, reason=reason, trace_id=trace_id
+        )
+        self.summary.by_state[state] += changed
+        self._forget(rows)
+        for row in rows:
+            _tell(row, state, reason)
+
+    def _release(
+        self,
+        rows: Sequence[OutboxEvent],
+        delay: timedelta,
+        reason: str,
+        *,
+        charged: bool = False,
+        unknown: bool = False,
+    ) -> None:
+        if not rows:
+            return
+        self.summary.released += outbox.release(
+            rows,
+            self.token,
+            using=self.using,
+            delay=delay,
+            reason=reason,
+            charged=charged,
+            unknown=unknown,
+        )
+        self._forget(rows)
+
+    def _forget(self, rows: Sequence[OutboxEvent]) -> None:
+        gone = {row.pk for row in rows}
+        self.rows = [row for row in self.rows if row.pk not in gone]
+
+
+def _tell(row: OutboxEvent, state: State, reason: str) -> None:
+    told = {"event_name": row.event_name, "event_id": row.event_id, "pixel_id": row.pixel_id}
+    if state == State.SENT:
+        signals.event_delivered.send_robust(OutboxEvent, **told)
+    elif state != State.DUPLICATE:
+        signals.event_rejected.send_robust(OutboxEvent, reason=reason or state, **told)

@@ -1,0 +1,291 @@
+"""Facts for people: what stands in the way, in sentences with a next step. Floor for the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from django.conf import settings
+from django.db import connections
+from django.db.models import Count, Min, Sum
+from django.utils import timezone
+
+from wagtail_metapixel import browser, conf, graph_api, outbox, site_settings
+from wagtail_metapixel.graph_api import Kind
+from wagtail_metapixel.models import (
+    ConsentProvider,
+    Counter,
+    Dataset,
+    MetaPixel,
+    OutboxEvent,
+    State,
+)
+from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
+
+MIDDLEWARE = "wagtail_metapixel.middleware.MetaPixelMiddleware"
+LATE = timedelta(minutes=10)
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    #: It works, and here is something to know.
+    NOTE = "note"
+    #: It does not work until somebody does something.
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor: what is so, and what to do when that is not good."""
+
+    level: Level
+    subject: str
+    fact: str
+    advice: str = ""
+
+
+def examine(*, network: bool = True) -> Iterator[Finding]:
+    """Return all findings, the deployment first, then each site, then what waits.
+
+    ``network=False`` leaves out the question to Meta.
+    """
+    yield from deployment()
+    snapshot = site_settings.refresh()
+    if not snapshot.sites:
+        yield _problem("sites", "There is no Wagtail site.", "Make one under Settings > Sites.")
+    for site in snapshot.sites:
+        yield from _site(site, network=network)
+    yield from waiting()
+    yield from held_back()
+
+
+# The deployment
+
+
+def deployment() -> Iterator[Finding]:
+    """Examine settings, middleware, addresses, database and proxies."""
+    yield _graph()
+    yield middleware()
+    yield addresses()
+    yield _database()
+    yield _proxies()
+
+
+def _graph() -> Finding:
+    address = f"{conf.graph_url()}/{conf.graph_version()}"
+    if conf.sandbox_url():
+        return Finding(Level.NOTE, "sandbox", f"Events go to the sandbox at {address}, not to Meta.")
+    return _ok("graph", f"Events go to {address}.")
+
+
+def middleware() -> Finding:
+    """Is our middleware there, above sessions and caches?"""
+    present = list(settings.MIDDLEWARE)
+    if MIDDLEWARE not in present:
+        return _problem(
+            "middleware",
+            "MetaPixelMiddleware is missing: action events get no browser copy.",
+            f'Add "{MIDDLEWARE}" to MIDDLEWARE, above sessions and any cache.',
+        )
+    above = present[: present.index(MIDDLEWARE)]
+    wrong = [name for name in above if "cache" in name.lower() or "SessionMiddleware" in name]
+    if wrong:
+        return _problem(
+            "middleware",
+            f"MetaPixelMiddleware stands below {wrong[0]}.",
+            "Move it above: caches strip cookies and the click id, and may store an echo.",
+        )
+    return _ok("middleware", "MetaPixelMiddleware stands above sessions and caches.")
+
+
+def addresses() -> Finding:
+    """Are our addresses in the URL configuration?"""
+    if browser.endpoint("collect"):
+        return _ok("addresses", f"The browser posts to {browser.endpoint('collect')}.")
+    return _problem(
+        "addresses",
+        "Our addresses are not in the URL configuration: page events get no server copy.",
+        'Add path("metapixel/", include("wagtail_metapixel.urls")) to urlpatterns, '
+        "above Wagtail's own line.",
+    )
+
+
+def _database() -> Finding:
+    using = outbox.alias()
+    vendor = connections[using].vendor
+    driver = conf.driver()
+    options = connections[using].settings_dict.get("OPTIONS") or {}
+    immediate = str(options.get("transaction_mode") or "").upper() == "IMMEDIATE"
+    if driver == "thread" and vendor == "sqlite" and not immediate:
+        return _problem(
+            "delivery",
+            "The delivery thread does not run: this SQLite database is not in IMMEDIATE mode.",
+            'Add "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20} to the database.',
+        )
+    how = "a thread in each web process" if driver == "thread" else "manage.py metapixel_deliver"
+    return _ok("delivery", f"Events are sent by {how}, from the {vendor} database {using!r}.")
+
+
+def _proxies() -> Finding:
+    trusted = conf.trusted_proxies()
+    if trusted:
+        return _ok("proxies", f"Trusted proxies: {conf.get('TRUSTED_PROXIES')}.")
+    seen = Counter.objects.using(outbox.alias()).filter(
+        kind="diagnostic", reason=UNDECLARED_PROXY, day__gte=timezone.now().date() - timedelta(7)
+    )
+    if seen.exists():
+        return _problem(
+            "proxies",
+            "Requests come through a proxy that nobody declared: Meta gets no visitor's address.",
+            f'Set {conf.SETTING}["TRUSTED_PROXIES"] = 1, or the number of proxies before the shop.',
+        )
+    return _ok("proxies", "No proxy is declared, and none was seen.")
+
+
+UNDECLARED_PROXY = "a proxy that nobody declared"
+
+
+# A site
+
+
+def _site(site: SiteConfig, *, network: bool) -> Iterator[Finding]:
+    name = f"{site.hostname}:{site.port}"
+    if not site.enabled:
+        yield Finding(Level.NOTE, name, "Switched off in the settings.")
+        return
+    if not site.pixels:
+        yield _problem(name, "No pixel is set.", "Add one: Wagtail admin > Settings > Meta Pixel.")
+        return
+    if site.consent_provider == ConsentProvider.NOT_CHOSEN:
+        yield _problem(
+            name,
+            "No consent choice is made: nothing is loaded, stored or sent.",
+            "Choose where consent comes from: Wagtail admin > Settings > Meta Pixel.",
+        )
+    else:
+        yield _ok(name, f"Consent: {ConsentProvider(site.consent_provider).label}")
+    if not site.advanced_matching:
+        yield Finding(
+            Level.NOTE, name, "Advanced matching is off: e-mail, phone and name are not used."
+        )
+    for pixel in site.pixels:
+        yield from _pixel(name, site, pixel, network=network)
+
+
+def _pixel(
+    name: str, site: SiteConfig, pixel: PixelConfig, *, network: bool
+) -> Iterator[Finding]:
+    subject = f"{name} pixel {pixel.pixel_id}"
+    if site.hostname not in pixel.hosts:
+        yield _problem(
+            subject,
+            f"It sends for {', '.join(sorted(pixel.hosts))}, but the site is {site.hostname}.",
+            "List the site's host name in the pixel's hosts.",
+        )
+    else:
+        yield _ok(subject, f"It sends for {', '.join(sorted(pixel.hosts))}.")
+    token = site_settings.access_token(pixel.pixel_id)
+    if not token:
+        yield _token_missing(subject, pixel.pixel_id)
+    elif network:
+        yield _meta_answers(subject, pixel.pixel_id, token)
+    paused = Dataset.objects.using(outbox.alias()).filter(
+        pixel_id=pixel.pixel_id, paused_until__gt=timezone.now()
+    )
+    for row in paused:
+        yield _problem(
+            subject,
+            f"Sending is paused: {row.pause_reason}",
+            "Mend that; saving the settings ends the pause at once.",
+        )
+
+
+def _token_missing(subject: str, pixel_id: str) -> Finding:
+    stored = MetaPixel.objects.filter(pixel_id=pixel_id).exclude(access_token_encrypted=None)
+    if stored.exists():
+        return _problem(
+            subject,
+            "The stored access token cannot be opened with the present encryption keys.",
+            "Paste it again in the settings, or put the old key back into ENCRYPTION_KEYS.",
+        )
+    return _problem(
+        subject,
+        "No access token: events wait and nothing reaches Meta from the server.",
+        "Paste one in Wagtail admin > Settings > Meta Pixel, or set "
+        f"{conf.TOKEN_ENVIRONMENT_PREFIX}{pixel_id}.",
+    )
+
+
+def _meta_answers(subject: str, pixel_id: str, token: str) -> Finding:
+    answer = graph_api.get_pixel(pixel_id, token)
+    where = "The sandbox" if conf.sandbox_url() else "Meta"
+    if answer.kind is Kind.ACCEPTED:
+        return _ok(subject, f"{where} answers for this pixel and token.")
+    if answer.code == 190:
+        return _problem(
+            subject, f"{where} refuses the token ({answer.message}).", "Paste a new one."
+        )
+    if answer.code is not None:
+        return Finding(
+            Level.NOTE,
+            subject,
+            f"{where} answered {answer.message}. That proves nothing: tokens that may only send "
+            "cannot read. Wait for the first event.",
+        )
+    return _problem(subject, f"{where} does not answer: {answer.message}", "Check the network.")
+
+
+# What waits, and what was held back
+
+
+def waiting() -> Iterator[Finding]:
+    """Examine the outbox: how much waits, since when, and what ended badly."""
+    rows = OutboxEvent.objects.using(outbox.alias())
+    pending = rows.filter(state=State.PENDING).aggregate(count=Count("pk"), oldest=Min("recorded_at"))
+    if not pending["count"]:
+        yield _ok("outbox", "Nothing waits.")
+    elif timezone.now() - pending["oldest"] > LATE:
+        yield _problem(
+            "outbox",
+            f"{pending['count']} events wait, the oldest since {pending['oldest']:%Y-%m-%d %H:%M}.",
+            "Look at the lines above for the reason; with the driver 'worker', is "
+            "manage.py metapixel_deliver running?",
+        )
+    else:
+        yield _ok("outbox", f"{pending['count']} events wait, none for long.")
+    bad = rows.filter(state__in=[State.REJECTED, State.EXPIRED, State.DEAD])
+    for found in bad.values("state", "reason").annotate(count=Count("pk")).order_by("-count")[:10]:
+        label = State(found["state"]).label.lower()
+        yield Finding(Level.NOTE, "outbox", f"{found['count']} {label}: {found['reason']}")
+
+
+def held_back() -> Iterator[Finding]:
+    """Examine the counters of the last seven days."""
+    since = timezone.now().date() - timedelta(days=7)
+    rows = (
+        Counter.objects.using(outbox.alias())
+        .filter(day__gte=since)
+        .values("kind", "reason")
+        .annotate(total=Sum("count"))
+        .order_by("-total")[:20]
+    )
+    for row in rows:
+        yield Finding(Level.NOTE, row["kind"], f"{row['total']} times: {row['reason']}")
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """Return the worst level among ``findings``."""
+    order = [Level.OK, Level.NOTE, Level.PROBLEM]
+    return max((finding.level for finding in findings), key=order.index, default=Level.OK)
+
+
+def _ok(subject: str, fact: str) -> Finding:
+    return Finding(Level.OK, subject, fact)
+
+
+def _problem(subject: str, fact: str, advice: str) -> Finding:
+    return Finding(Level.PROBLEM, subject, fact, advice)

@@ -1,0 +1,134 @@
+"""The delivery drivers that live in this process. All of them call ``deliver_due()``.
+
+``thread``, the default, is one daemon thread a process, started at the process's first request
+(so it survives fork servers), woken when an event is committed, polling in between for what other
+processes or an earlier deploy left behind. With ``worker`` the same thread only saves counters,
+and ``manage.py metapixel_deliver`` sends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import random
+import sys
+import threading
+import time
+from typing import Any
+
+from django.core.signals import request_started
+from django.db import close_old_connections, connections
+
+from wagtail_metapixel import conf, counters, delivery, graph_api, outbox, privacy, signals
+from wagtail_metapixel.exceptions import ConfigurationError
+
+logger = logging.getLogger("wagtail_metapixel")
+
+IDLE_SECONDS = 30.0
+PURGE_SECONDS = 3600.0
+EXIT_GRACE_SECONDS = 2.0
+
+
+class DeliveryThread:
+    """One process's thread. A fork gets one of its own at its next request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._worked_at = 0.0
+        self._purged_at = 0.0
+
+    def ensure_started(self, **_kwargs: Any) -> None:
+        """Start the thread unless it runs. Receiver of ``request_started``; cheap when it does."""
+        if self._pid == os.getpid() and self._thread and self._thread.is_alive():
+            return
+        if not may_start():
+            return
+        with self._lock:
+            if self._pid == os.getpid() and self._thread and self._thread.is_alive():
+                return
+            self._pid = os.getpid()
+            self._wake, self._stop = threading.Event(), threading.Event()
+            self._thread = threading.Thread(target=self._run, name="metapixel", daemon=True)
+            self._thread.start()
+            atexit.register(self.stop)
+
+    def wake(self, **_kwargs: Any) -> None:
+        """Look at the outbox now. Receiver of ``signals.recorded``."""
+        self._wake.set()
+
+    def stop(self, grace: float = EXIT_GRACE_SECONDS) -> None:
+        """End the thread, waiting at most ``grace`` seconds for a request on its way."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread and self._pid == os.getpid():
+            self._thread.join(grace)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            # Cleared before the look, so that an event committed during it is not overlooked.
+            self._wake.clear()
+            try:
+                busy = self._work()
+            except ConfigurationError as error:
+                logger.error("Delivery waits: %s", error)
+                busy = False
+            except Exception as error:  # noqa: BLE001 - a database may be away for a while
+                logger.error("Delivery failed and goes on: %s", type(error).__name__)
+                close_old_connections()
+                busy = False
+            if not busy:
+                self._rest()
+
+    def _work(self) -> bool:
+        using = outbox.alias()
+        if counters.waiting():
+            counters.flush(using=using)
+        if time.monotonic() - self._purged_at > PURGE_SECONDS:
+            self._purged_at = time.monotonic()
+            privacy.purge_expired(using=using)
+        if conf.driver() != "thread":
+            return False
+        summary = delivery.deliver_due(using=using)
+        if summary.claimed:
+            self._worked_at = time.monotonic()
+        return summary.claimed > summary.released
+
+    def _rest(self) -> None:
+        close_old_connections()
+        if time.monotonic() - self._worked_at > IDLE_SECONDS:
+            connections[outbox.alias()].close()
+            graph_api.close()
+        pause = conf.seconds("POLL_INTERVAL")
+        self._wake.wait(random.uniform(0.75, 1.25) * pause)  # noqa: S311 - jitter
+
+
+thread = DeliveryThread()
+
+
+def connect() -> None:
+    """Listen to requests and commits. Called once, when Django is ready."""
+    request_started.connect(thread.ensure_started, dispatch_uid="wagtail_metapixel.thread")
+    signals.recorded.connect(thread.wake, dispatch_uid="wagtail_metapixel.wake")
+
+
+def may_start() -> bool:
+    """Tell whether a thread may run here: not in tests, not on SQLite without ``IMMEDIATE``."""
+    return not in_tests() and not sqlite_without_immediate(outbox.alias())
+
+
+def in_tests() -> bool:
+    """Tell whether this process runs a test suite."""
+    return "pytest" in sys.modules or sys.argv[1:2] == ["test"]
+
+
+def sqlite_without_immediate(using: str) -> bool:
+    """Tell whether a second writer would make the shop's own transactions fail."""
+    database = connections[using]
+    options = database.settings_dict.get("OPTIONS") or {}
+    mode = str(options.get("transaction_mode") or "").upper()
+    return database.vendor == "sqlite" and mode not in {"IMMEDIATE", "EXCLUSIVE"}

@@ -1,0 +1,683 @@
+"""The values of an event: its parameters, time, id and addresses, ready for JSON.
+
+Nothing here raises for bad data: what cannot be sent is left out or marked fatal, and told as a
+:class:`Problem`. The caller decides what to raise, log or store. Only :func:`check_event_id`
+raises, because an id is always the developer's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import unicodedata
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, unquote, unquote_plus
+
+from django.utils.functional import Promise
+
+from wagtail_metapixel import catalogue
+from wagtail_metapixel.catalogue import CURRENCIES, LIST_MAX, PARAMETERS, STANDARD_EVENTS, TEXT_MAX
+from wagtail_metapixel.exceptions import EventError
+
+Problem = catalogue.Problem
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One event, checked. ``event_time`` in Unix seconds; empty addresses mean: not known."""
+
+    event_name: str
+    event_id: str
+    event_time: int
+    custom_data: dict[str, Any] = field(default_factory=dict)
+    action_source: str = "website"
+    event_source_url: str = ""
+    referrer_url: str = ""
+
+
+class _RefusedError(Exception):
+    """A value that cannot be used, with what :class:`Problem` has to say about it."""
+
+    def __init__(self, rule: str, *, fatal: bool = False, mistake: bool = True) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.fatal = fatal
+        self.mistake = mistake
+
+
+# Parameters
+
+_CODES = {"value": 2804009, "currency": 2804010}
+
+
+def build_custom_data(
+    event_name: str, params: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the JSON-ready parameters of an event, and what was wrong with them.
+
+    Amounts become numbers, rounded half-even to the decimal places of the currency; a currency is
+    never guessed. ``content_ids``, ``content_type`` and ``num_items`` follow from ``contents``
+    where they are not given. ``None`` means: not given.
+    """
+    data: dict[str, Any] = {}
+    problems: list[Problem] = []
+    standard = STANDARD_EVENTS.get(event_name)
+    required = standard.required if standard else ()
+    # First: the other amounts are rounded to its decimal places.
+    _read("currency", params.get("currency"), data, problems, required)
+    for key, raw in list(params.items())[: catalogue.PROPERTIES_MAX]:
+        if raw is not None and key != "currency":
+            _read(key, raw, data, problems, required)
+    if len(params) > catalogue.PROPERTIES_MAX:
+        rule = f"has more than {catalogue.PROPERTIES_MAX} keys; the rest was left out"
+        problems.append(Problem("custom_data", rule))
+    if "contents" in data:
+        _derive(data)
+    _check_money(params, data, problems, required)
+    return data, problems
+
+
+def _read(
+    key: str, raw: Any, data: dict[str, Any], problems: list[Problem], required: tuple[str, ...]
+) -> None:
+    reader = _READERS.get(key)
+    if raw is None or (reader is None and not _is_property(key, problems)):
+        return
+    try:
+        value = (reader or _property)(key, raw, data, problems)
+    except _RefusedError as refused:
+        code = _CODES[key] if key in required else None
+        fatal = refused.fatal or code is not None
+        problems.append(Problem(key, refused.rule, code, fatal, refused.mistake))
+    else:
+        if value is not None:
+            data[key] = value
+
+
+def _derive(data: dict[str, Any]) -> None:
+    contents = data["contents"]
+    data.setdefault("content_ids", list(dict.fromkeys([item["id"] for item in contents])))
+    data.setdefault("content_type", "product")
+    data.setdefault("num_items", sum([item["quantity"] for item in contents]))
+
+
+def _check_money(
+    params: Mapping[str, Any],
+    data: dict[str, Any],
+    problems: list[Problem],
+    required: tuple[str, ...],
+) -> None:
+    for key in required:
+        if key not in data and not any(problem.field == key for problem in problems):
+            rule = "is required for this event"
+            problems.append(Problem(key, rule, _CODES[key], True, key not in params))
+    value = data.get("value")
+    if value == 0 and required:
+        problems.append(Problem("value", "is 0: Meta learns that such orders are worth nothing"))
+    elif value is not None and value > catalogue.VALUE_CAP:
+        problems.append(Problem("value", "is improbably large"))
+    if "currency" not in data and not required:
+        for key in _MONEY & data.keys():
+            del data[key]
+            code = 2804023 if key == "value" else None
+            rule = "needs a currency beside it"
+            problems.append(Problem(key, rule, code, False, "currency" not in params))
+
+
+# Readers: (key, raw, data, problems) -> the value to send, or None for nothing
+
+
+def _currency(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Problem]) -> str:
+    text = _unwrapped(raw)
+    if isinstance(text, str) and text.isascii():
+        code = text.strip().upper()
+        if code in CURRENCIES:
+            return code
+    raise _RefusedError(PARAMETERS["currency"].rule, mistake=False)
+
+
+def _money(key: str, raw: Any, data: dict[str, Any], _problems: list[Problem]) -> float:
+    amount = _amount(raw, _exponent(data))
+    if amount < 0 and key != "net_revenue":
+        raise _RefusedError(PARAMETERS[key].rule, mistake=False)
+    return amount
+
+
+def _value(key: str, raw: Any, data: dict[str, Any], problems: list[Problem]) -> float:
+    try:
+        return _money(key, raw, data, problems)
+    except _NotFiniteError as refused:
+        raise _RefusedError(refused.rule, fatal=True, mistake=False) from None
+
+
+def _ids(key: str, raw: Any, _data: dict[str, Any], problems: list[Problem]) -> list[str] | None:
+    found: dict[str, None] = {}
+    for item in _items(key, raw, problems):
+        try:
+            identifier = _id(item)
+        except _RefusedError:
+            problems.append(Problem(key, "every item has to be a text or a number", mistake=True))
+        else:
+            if identifier:
+                found[identifier] = None
+    # The order of a set differs from process to process.
+    return (sorted(found) if isinstance(raw, (set, frozenset)) else list(found)) or None
+
+
+def _contents(
+    key: str, raw: Any, data: dict[str, Any], problems: list[Problem]
+) -> list[dict[str, Any]] | None:
+    exponent = _exponent(data)
+    items = [_content(item, exponent, problems) for item in _items(key, raw, problems)]
+    return [item for item in items if item] or None
+
+
+def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any] | None:
+    if not isinstance(item, Mapping):
+        problems.append(Problem("contents", PARAMETERS["contents"].rule, mistake=True))
+        return None
+    content: dict[str, Any] = {}
+    for key, raw in item.items():
+        reader = _ITEM_READERS.get(key)
+        if raw is None or (reader is None and not _is_property(key, problems)):
+            continue
+        try:
+            value = (reader or _item_property)(raw, exponent)
+        except _RefusedError as refused:
+            name = f"contents.{key}" if key in _ITEM_READERS else "contents"
+            problems.append(Problem(name, refused.rule, None, False, refused.mistake))
+            if key == "quantity":
+                return None
+        else:
+            if value is not None:
+                content[key] = value
+    return _complete_content(content, item, problems)
+
+
+def _complete_content(
+    content: dict[str, Any], item: Mapping[str, Any], problems: list[Problem]
+) -> dict[str, Any] | None:
+    if "id" not in content:
+        rule = "every item needs an id"
+        problems.append(Problem("contents.id", rule, 2804008, True, "id" not in item))
+        return None
+    if "quantity" not in content:
+        rule = "every item needs a quantity; taken as 1"
+        problems.append(Problem("contents.quantity", rule, mistake="quantity" not in item))
+        content["quantity"] = 1
+    return content
+
+
+def _type(key: str, raw: Any, data: dict[str, Any], problems: list[Problem]) -> str | None:
+    name = _text(key, raw, data, problems)
+    if name is not None and name not in catalogue.CONTENT_TYPES:
+        name = name.lower()
+        if name not in catalogue.CONTENT_TYPES:
+            problems.append(Problem(key, PARAMETERS[key].rule))
+    return name
+
+
+def _choice(key: str, raw: Any, data: dict[str, Any], problems: list[Problem]) -> str | None:
+    name = _text(key, raw, data, problems)
+    if name is None or name in PARAMETERS[key].choices:
+        return name
+    raise _RefusedError(f"has to be one of {', '.join(sorted(PARAMETERS[key].choices))}")
+
+
+def _text(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Problem]) -> str | None:
+    return _cleaned(raw)
+
+
+def _count(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Problem]) -> int:
+    return _whole(raw, at_least=0)
+
+
+def _flag(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Problem]) -> Any:
+    return raw if isinstance(raw, bool) else _cleaned(raw)
+
+
+def _property(key: str, raw: Any, _data: dict[str, Any], problems: list[Problem]) -> Any:
+    if isinstance(raw, (list, tuple, set, frozenset)):
+        plain = [_plain(item) for item in _items(key, raw, problems)]
+        plain = [item for item in plain if item is not None]
+        return sorted(plain, key=str) if isinstance(raw, (set, frozenset)) else plain
+    return _plain(raw)
+
+
+_BY_KIND: Mapping[str, Callable[[str, Any, dict[str, Any], list[Problem]], Any]] = {
+    "money": _money,
+    "currency": _currency,
+    "ids": _ids,
+    "contents": _contents,
+    "type": _type,
+    "choice": _choice,
+    "text": _text,
+    "count": _count,
+    "flag": _flag,
+}
+_READERS = {p.name: _BY_KIND[p.kind] for p in PARAMETERS.values()} | {"value": _value}
+_MONEY = {p.name for p in PARAMETERS.values() if p.kind == "money"}
+
+
+# Readers of one item of contents: (raw, decimal places) -> value
+
+
+def _item_id(raw: Any, _exponent: int) -> str | None:
+    return _id(raw)
+
+
+def _item_quantity(raw: Any, _exponent: int) -> int:
+    return _whole(raw, at_least=1)
+
+
+def _item_price(raw: Any, exponent: int) -> float:
+    amount = _amount(raw, exponent)
+    if amount < 0:
+        raise _RefusedError(PARAMETERS["value"].rule, mistake=False)
+    return amount
+
+
+def _item_text(raw: Any, _exponent: int) -> str | None:
+    return _cleaned(raw)
+
+
+def _item_delivery(raw: Any, _exponent: int) -> str | None:
+    return _choice("delivery_category", raw, {}, [])
+
+
+def _item_property(raw: Any, _exponent: int) -> Any:
+    return _plain(raw)
+
+
+def _wrong_price(_raw: Any, _exponent: int) -> None:
+    raise _RefusedError("is called item_price")
+
+
+_ITEM_READERS: Mapping[str, Callable[[Any, int], Any]] = {
+    "id": _item_id,
+    "quantity": _item_quantity,
+    "item_price": _item_price,
+    "price": _wrong_price,
+    "delivery_category": _item_delivery,
+    **dict.fromkeys(("title", "description", "brand", "category"), _item_text),
+}
+
+
+# Amounts and numbers
+
+_NO_CURRENCY = 4
+"""No currency has more decimal places; for an ``item_price`` that came without one."""
+_QUANTA = [Decimal(1).scaleb(-places) for places in range(5)]
+# A context of our own: the caller's may round otherwise, or trap.
+_CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,30})?")
+_NOT_FINITE = re.compile(r"[+-]?(?:s?nan|inf(?:inity)?)", re.IGNORECASE)
+
+
+class _NotFiniteError(_RefusedError):
+    """Not a number, or infinite: JSON has no word for it."""
+
+
+def _exponent(data: Mapping[str, Any]) -> int:
+    currency = data.get("currency")
+    return CURRENCIES[currency] if currency else _NO_CURRENCY
+
+
+def _amount(raw: Any, exponent: int) -> float:
+    """Return an amount rounded half-even: an ``int`` where it is whole, else a ``float``."""
+    if type(raw) is int:
+        amount: float = raw
+    elif type(raw) is float and raw == round(raw, exponent) and math.isfinite(raw):
+        amount = raw
+    else:
+        amount = float(_quantized(_decimal(raw), exponent))
+    if abs(amount) > catalogue.VALUE_MAX:
+        raise _RefusedError("is too large for a number", mistake=False)
+    whole = int(amount)
+    return whole if whole == amount else amount
+
+
+def _quantized(number: Decimal, exponent: int) -> Decimal:
+    if number.adjusted() > 17:
+        raise _RefusedError("is too large for a number", mistake=False)
+    return number.quantize(_QUANTA[exponent], context=_CONTEXT)
+
+
+def _decimal(raw: Any) -> Decimal:
+    raw = _unwrapped(raw)
+    if isinstance(raw, str):
+        number = _decimal_of_text(raw.strip())
+    elif isinstance(raw, bool) or not isinstance(raw, (int, float, Decimal)):
+        hint = "; pass .amount and .currency apart" if hasattr(raw, "amount") else ""
+        raise _RefusedError(PARAMETERS["value"].rule + hint)
+    else:
+        # repr: 0.1 means 0.1, not the binary number next to it.
+        number = Decimal(repr(float(raw))) if isinstance(raw, float) else Decimal(raw)
+    if not number.is_finite():
+        raise _NotFiniteError("has to be a finite number", mistake=False)
+    return number
+
+
+def _decimal_of_text(text: str) -> Decimal:
+    if _PLAIN_NUMBER.fullmatch(text):
+        return Decimal(text)
+    if _NOT_FINITE.fullmatch(text):
+        raise _NotFiniteError("has to be a finite number", mistake=False)
+    raise _RefusedError(
+        "is a text that cannot be read safely: write 1234.50, in ASCII digits, with a point and"
+        " without thousands separators, whatever the locale"
+    )
+
+
+def _whole(raw: Any, *, at_least: int) -> int:
+    if type(raw) is not int:
+        number = _decimal(raw)
+        if number.adjusted() > 17 or number != number.to_integral_value():
+            raise _RefusedError(f"has to be a whole number of {at_least} or more", mistake=False)
+        raw = int(number)
+    if not at_least <= raw <= catalogue.VALUE_MAX:
+        raise _RefusedError(f"has to be a whole number of {at_least} or more", mistake=False)
+    return int(raw)
+
+
+# Texts, ids and custom properties
+
+_BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u2064\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]+"
+)
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_ID_MAX = 100
+
+
+def _unwrapped(raw: Any) -> Any:
+    """Return what a lazy text or a member of an enumeration stands for."""
+    if isinstance(raw, Enum):
+        raw = raw.value
+    return str(raw) if isinstance(raw, Promise) else raw
+
+
+def _cleaned(raw: Any) -> str | None:
+    """Return a text in NFC without control characters, cut; ``None`` when nothing is left."""
+    text = raw if type(raw) is str else _text_of(raw)
+    if len(text) > TEXT_MAX:
+        text = text[: 2 * TEXT_MAX]
+    if not text.isprintable():
+        text = _INVISIBLE.sub("", _BREAKS.sub(" ", text))
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    if "@" in text and _EMAIL.search(text):
+        raise _RefusedError("holds an e-mail address, which belongs to user_data", mistake=False)
+    return text.strip()[:TEXT_MAX].rstrip() or None
+
+
+def _text_of(raw: Any) -> str:
+    raw = _unwrapped(raw)
+    if isinstance(raw, str):
+        return str(raw)
+    if isinstance(raw, (int, uuid.UUID)) and not isinstance(raw, bool):
+        return str(raw)
+    if isinstance(raw, (date, time)):
+        return raw.isoformat()
+    raise _RefusedError("has to be a text")
+
+
+def _id(raw: Any) -> str | None:
+    if type(raw) is int:
+        return str(raw)
+    if isinstance(raw, (float, Decimal)):
+        return str(_whole(raw, at_least=0))
+    text = raw if type(raw) is str else _text_of(raw)
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", _BREAKS.sub(" ", text[:TEXT_MAX])))
+    return text.strip()[:_ID_MAX] or None
+
+
+def _items(key: str, raw: Any, problems: list[Problem]) -> list[Any]:
+    """Return the items of a list, at most ``LIST_MAX``."""
+    if not isinstance(raw, (list, tuple, set, frozenset)):
+        raise _RefusedError(PARAMETERS[key].rule)
+    if len(raw) > LIST_MAX:
+        problems.append(Problem(key, f"has more than {LIST_MAX} items; the rest was left out"))
+    return list(raw)[:LIST_MAX]
+
+
+def _plain(raw: Any) -> Any:
+    """Return a scalar that JSON knows."""
+    raw = _unwrapped(raw)
+    if raw is None or isinstance(raw, bool):
+        return raw
+    if isinstance(raw, (int, float, Decimal)):
+        return _number(raw)
+    if isinstance(raw, (str, uuid.UUID, date, time)):
+        return _cleaned(raw)
+    raise _RefusedError("has to be a text, a number, True, False, or a list of these")
+
+
+def _number(raw: float | Decimal) -> float:
+    if not abs(_decimal(raw)) <= catalogue.VALUE_MAX:
+        raise _RefusedError("is too large for a number", mistake=False)
+    if not isinstance(raw, Decimal):
+        return raw
+    return int(raw) if raw == raw.to_integral_value() else float(raw)
+
+
+_EVENT_WORDS = catalogue.EVENT_KEYS | {"eventID", "event_key"}
+_PERSONAL_WORDS = (
+    {key for key, match in catalogue.USER_DATA.items() if match.hashed == "required"}
+    | {match.name for match in catalogue.USER_DATA.values()}
+) - {"city", "state", "zip", "country", "ct", "st", "page_id"}
+"""Places are ordinary parameters of travel and property events."""
+
+
+def _is_property(key: object, problems: list[Problem]) -> bool:
+    """Tell whether ``key`` may stand among the parameters, though Meta gives it no meaning."""
+    if (
+        not isinstance(key, str)
+        or len(key) > catalogue.PROPERTY_NAME_MAX
+        or not _KEY.fullmatch(key)
+    ):
+        rule = f"a key has to be 1 to {catalogue.PROPERTY_NAME_MAX} of A-Z a-z 0-9 _ -"
+        problems.append(Problem("custom_data", rule))
+        return False
+    complaint = _complaint(key)
+    if complaint:
+        problems.append(Problem(key, complaint[1], mistake=True))
+    return not complaint or complaint[0]
+
+
+@lru_cache(maxsize=1024)
+def _complaint(key: str) -> tuple[bool, str] | None:
+    """Return whether ``key`` may stay, and what is odd about it."""
+    if key in _EVENT_WORDS:
+        return False, "is no parameter: it belongs to the event itself"
+    if key in _PERSONAL_WORDS:
+        return False, "is no parameter: it belongs to user_data"
+    bare = key.replace("_", "").replace("-", "").lower()
+    for name in PARAMETERS:
+        if bare.rstrip("s") == name.replace("_", "").rstrip("s"):
+            return True, f"is not known to Meta; did you mean {name!r}?"
+    near = difflib.get_close_matches(key, PARAMETERS, n=1, cutoff=0.9)
+    return (True, f"is not known to Meta; did you mean {near[0]!r}?") if near else None
+
+
+# Time and id
+
+_MILLISECONDS = range(10**12, 10**13)
+
+
+def check_event_time(
+    value: object, *, now: float, action_source: str = "website"
+) -> tuple[int, list[Problem]]:
+    """Return when the event happened, in Unix seconds, and what was wrong with it.
+
+    ``value`` is ``None`` (now), Unix seconds, an aware datetime, or an ISO 8601 text with its
+    offset. What was refused without being fatal counts as now.
+    """
+    problems: list[Problem] = []
+    source = catalogue.ACTION_SOURCES.get(action_source)
+    if source is None:
+        rule = f"has to be one of {', '.join(catalogue.ACTION_SOURCES)}"
+        problems.append(Problem("action_source", rule, None, True, True))
+    max_age = source.max_age if source else catalogue.MAX_AGE
+    try:
+        seconds = now if value is None else _seconds(value, problems)
+    except _RefusedError as refused:
+        problems.append(Problem("event_time", refused.rule, None, refused.fatal, refused.mistake))
+        seconds = now
+    if seconds > now:
+        seconds = _from_the_future(seconds, now, problems)
+    elif now - seconds > max_age:
+        rule = f"is older than the {max_age // catalogue.DAY} days Meta accepts"
+        problems.append(Problem("event_time", rule, 2804003, True))
+    return math.floor(seconds), problems
+
+
+def _from_the_future(seconds: float, now: float, problems: list[Problem]) -> float:
+    if seconds - now > catalogue.FUTURE_MAX:
+        problems.append(Problem("event_time", "lies in the future", 2804004, True))
+    elif seconds - now > catalogue.FUTURE_TOLERANCE:
+        problems.append(Problem("event_time", "lies in the future; taken as now", 2804004))
+    return now
+
+
+def _seconds(value: object, problems: list[Problem]) -> float:
+    if isinstance(value, str):
+        value = _datetime(value)
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise _RefusedError("has to be an aware datetime; taken as now")
+        return value.timestamp()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _RefusedError("has to be Unix seconds or an aware datetime; taken as now")
+    if not abs(value) < _MILLISECONDS.stop:
+        raise _RefusedError("has to be Unix seconds", fatal=True, mistake=False)
+    if value >= _MILLISECONDS.start:
+        rule = "is in milliseconds, Meta counts seconds; divided by 1000"
+        problems.append(Problem("event_time", rule, mistake=True))
+        return value / 1000
+    return value
+
+
+def _datetime(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        rule = "has to be Unix seconds, an aware datetime or ISO 8601 with its offset"
+        raise _RefusedError(rule, fatal=True) from None
+
+
+_EVENT_ID = re.compile(rf"[A-Za-z0-9._:-]{{1,{catalogue.EVENT_ID_MAX}}}")
+
+
+def check_event_id(value: object) -> str:
+    """Return an event id as text, or raise ``EventError``. ``0`` is an id like any other."""
+    if isinstance(value, (int, uuid.UUID)) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and _EVENT_ID.fullmatch(value):
+        return str(value)
+    rule = f"has to be 1 to {catalogue.EVENT_ID_MAX} of A-Z a-z 0-9 . _ : -"
+    raise EventError("event_id", rule)
+
+
+# Addresses
+
+DEFAULT_KEEP_QUERY = frozenset({"fbclid", "utm_*"})
+"""Query parameters of an address that Meta gets to see; a final ``*`` stands for anything."""
+
+_URL = re.compile(
+    r"(https?)://(?:[^/?#\\]*@)?(\[[0-9a-f:.]+\]|[^\W_][\w.-]*)(:[0-9]{1,5})?"
+    r"(/[^?#]*)?(?:\?([^#]*))?(?:\#.*)?",
+    re.IGNORECASE,
+)
+_SUSPICIOUS = re.compile(
+    r"@|%40|reset|activat|confirm|verif|unsubscri|invit|token|magic|[A-Za-z0-9]{20}", re.IGNORECASE
+)
+_OPENS_SECRET = re.compile(
+    r"(?:^|[-_])(?:reset|activate|activation|confirm|confirmation|verify|verification"
+    r"|unsubscribe|invite|invitation|token|magic|magiclink)(?:$|[-_])",
+    re.IGNORECASE,
+)
+_LONG_RUN = re.compile(r"[A-Za-z0-9]{20,}")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32,}")
+_CLICK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
+_QUERY_VALUE_MAX = 200
+_SAFE = "/%:@!$&'()*+,;=~-._?"
+
+
+def clean_url(value: object, *, keep_query: frozenset[str] | None) -> str | None:
+    """Return an absolute http(s) address that may be told to Meta, or ``None``.
+
+    Leaves out the user's name and password, the fragment, every query parameter not named in
+    ``keep_query`` (``None``: :data:`DEFAULT_KEEP_QUERY`), and parts of the path that look like an
+    e-mail address or a secret.
+    """
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    match = _URL.fullmatch(text) if text.isprintable() and "\\" not in text else None
+    if match is None:
+        return None
+    scheme, host, port, path, query = match.groups()
+    path = path or "/"
+    if _SUSPICIOUS.search(path):
+        path = _without_secrets(path)
+    origin = f"{scheme.lower()}://{host.lower()}{port or ''}"
+    room = catalogue.URL_MAX - len(origin)
+    kept = _kept(query, DEFAULT_KEEP_QUERY if keep_query is None else keep_query) if query else ""
+    if not text.isascii() or " " in text:
+        path, kept = quote(path, safe=_SAFE), quote(kept, safe=_SAFE)
+    if len(path) + len(kept) > room:
+        kept = ""
+    if len(path) > room:
+        path = path[: path.rfind("/", 0, room) + 1] or "/"
+    return f"{origin}{path}{kept}"
+
+
+def _without_secrets(path: str) -> str:
+    kept: list[str] = []
+    for segment in path.split("/"):
+        plain = unquote(segment)
+        if _EMAIL.search(plain) or _is_secret(plain):
+            continue
+        kept.append(segment)
+        if _OPENS_SECRET.search(plain):
+            break
+    cleaned = "/".join(kept)
+    return cleaned if len(kept) == path.count("/") + 1 else cleaned.rstrip("/") + "/"
+
+
+def _is_secret(segment: str) -> bool:
+    """Tell whether a part of a path looks like a token: long, and no words."""
+    runs = _LONG_RUN.findall(segment)
+    return bool(_HEXADECIMAL.search(segment)) or any(
+        not run.isalpha() and not run.isdigit() and run != run.lower() and run != run.upper()
+        for run in runs
+    )
+
+
+def _kept(query: str, keep: frozenset[str]) -> str:
+    prefixes = tuple(name[:-1] for name in keep if name.endswith("*"))
+    kept: dict[str, str] = {}
+    for pair in query.split("&", LIST_MAX):
+        name, _equals, value = pair.partition("=")
+        wanted = name in keep or (prefixes and name.startswith(prefixes))
+        if wanted and name not in kept and _is_harmless(name, value):
+            kept[name] = pair
+    return f"?{'&'.join(kept.values())}" if kept else ""
+
+
+def _is_harmless(name: str, value: str) -> bool:
+    if name == "fbclid":
+        return bool(_CLICK_ID.fullmatch(value))
+    return 0 < len(value) <= _QUERY_VALUE_MAX and not _EMAIL.search(unquote_plus(value))

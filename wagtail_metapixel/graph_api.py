@@ -1,0 +1,253 @@
+"""HTTP to Meta's Graph API, and nothing else.
+
+The token travels in the ``Authorization`` header and stands in no address, text or exception.
+Redirects are off, the reply is cut at :data:`REPLY_BYTES`, and one deadline holds for the whole
+request. What Meta answered is sorted into five classes, see :class:`Answer`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import requests
+import urllib3
+from django.views.decorators.debug import sensitive_variables
+
+from wagtail_metapixel import conf
+
+logger = logging.getLogger("wagtail_metapixel")
+
+REPLY_BYTES = 1_000_000
+PAUSE_CAP_SECONDS = 3600.0
+_local = threading.local()
+
+TRANSIENT_CODES = frozenset({1, 2, 5000})
+THROTTLING_CODES = frozenset({4, 17, 32, 341, 368, 613, 80000, 80003, 80004, 80014})
+
+
+class Kind(StrEnum):
+    """The five classes of answers, and the sixth for what nobody can know."""
+
+    #: 2xx with as many ``events_received`` as were sent.
+    ACCEPTED = "accepted"
+    #: Surely not taken, try again: refused connection, 5xx with Meta's transient codes.
+    TRANSIENT = "transient"
+    #: Meta asks to slow down.
+    THROTTLED = "throttled"
+    #: Token, permission, pixel id, or any other 4xx: a person has to mend something.
+    ACCESS = "access"
+    #: An event in the request breaks a rule.
+    INVALID = "invalid"
+    #: The request went out and no readable answer came back: Meta may have counted it.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What Meta said. ``message`` is safe to store and to show: it holds no token."""
+
+    kind: Kind
+    message: str = ""
+    code: int | None = None
+    subcode: int | None = None
+    trace_id: str = ""
+    wait_seconds: float = 0.0
+    events_received: int = 0
+
+
+@sensitive_variables("token")
+def post_events(pixel_id: str, token: str, body: bytes, *, count: int) -> Answer:
+    """Send one request of ``count`` events to ``pixel_id``. Never raises for what Meta does."""
+    url = f"{conf.graph_url()}/{conf.graph_version()}/{pixel_id}/events"
+    status, reply, reply_headers, failure = _exchange("POST", url, _Bearer(token), body)
+    if failure is not None:
+        return failure
+    return classify(status, reply, reply_headers, count=count)
+
+
+@sensitive_variables("token")
+def get_pixel(pixel_id: str, token: str) -> Answer:
+    """Ask whether ``pixel_id`` can be read with ``token``.
+
+    A failing read proves nothing: tokens that may only send are normal.
+    """
+    url = f"{conf.graph_url()}/{conf.graph_version()}/{pixel_id}?fields=id,name"
+    status, reply, reply_headers, failure = _exchange("GET", url, _Bearer(token), None)
+    if failure is not None:
+        return failure
+    if status == 200 and isinstance(_json(reply), dict):
+        return Answer(kind=Kind.ACCEPTED, message="The pixel answered.")
+    return classify(status, reply, reply_headers, count=0)
+
+
+def close() -> None:
+    """Close this thread's connection."""
+    session: requests.Session | None = getattr(_local, "session", None)
+    if session is not None:
+        session.close()
+        _local.session = None
+
+
+def classify(status: int, reply: bytes, headers: Mapping[str, str], *, count: int) -> Answer:
+    """Sort an HTTP answer into its class."""
+    parsed = _json(reply)
+    if 200 <= status < 300:
+        return _success(parsed, count)
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    if not isinstance(error, dict):
+        return _without_error(status, headers)
+    code, subcode = _integer(error.get("code")), _integer(error.get("error_subcode"))
+    kind = _kind(status, code, subcode, error)
+    return Answer(
+        kind=kind,
+        message=_message(error, code, subcode),
+        code=code,
+        subcode=subcode,
+        trace_id=str(error.get("fbtrace_id") or "")[:64],
+        wait_seconds=_wait(headers) if kind is Kind.THROTTLED else 0.0,
+    )
+
+
+def _success(parsed: Any, count: int) -> Answer:
+    received = parsed.get("events_received") if isinstance(parsed, dict) else None
+    if not isinstance(received, int) or received < count:
+        return Answer(kind=Kind.UNKNOWN, message="Meta's answer could not be read as a success.")
+    return Answer(
+        kind=Kind.ACCEPTED,
+        trace_id=str(parsed.get("fbtrace_id") or "")[:64],
+        events_received=received,
+    )
+
+
+def _without_error(status: int, headers: Mapping[str, str]) -> Answer:
+    message = f"HTTP {status} without an error that can be read."
+    if status == 429:
+        return Answer(kind=Kind.THROTTLED, message=message, wait_seconds=_wait(headers))
+    return Answer(kind=Kind.UNKNOWN if status >= 500 else Kind.ACCESS, message=message)
+
+
+def _kind(
+    status: int, code: int | None, subcode: int | None, error: Mapping[str, Any]
+) -> Kind:
+    if status == 429 or code in THROTTLING_CODES:
+        return Kind.THROTTLED
+    if code in TRANSIENT_CODES or error.get("is_transient") is True:
+        return Kind.TRANSIENT
+    if status >= 500:
+        return Kind.UNKNOWN
+    if code == 100 and (_is_validation(subcode) or "['data']" in str(error.get("message"))):
+        return Kind.INVALID
+    return Kind.ACCESS
+
+
+def _is_validation(subcode: int | None) -> bool:
+    return subcode is not None and 2804000 <= subcode <= 2804999
+
+
+def _message(error: Mapping[str, Any], code: int | None, subcode: int | None) -> str:
+    # Meta's own text may repeat what was sent, so only its short title is kept with the codes.
+    numbers = f"{code}/{subcode}" if subcode else f"{code}"
+    title = str(error.get("error_user_title") or "").strip()
+    return f"Meta error {numbers}{': ' + title[:120] if title else ''}"
+
+
+def _wait(headers: Mapping[str, str]) -> float:
+    try:
+        seconds = float(headers.get("Retry-After", ""))
+    except ValueError:
+        seconds = 60.0
+    return min(max(seconds, 1.0), PAUSE_CAP_SECONDS) if seconds == seconds else 60.0
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _json(reply: bytes) -> Any:
+    try:
+        return json.loads(reply)
+    except (ValueError, RecursionError):
+        return None
+
+
+# One exchange
+
+
+def _exchange(
+    method: str, url: str, bearer: _Bearer, body: bytes | None
+) -> tuple[int, bytes, Mapping[str, str], Answer | None]:
+    limit = conf.seconds("REQUEST_TIMEOUT")
+    deadline = time.monotonic() + limit
+    try:
+        response = _session(url).request(
+            method,
+            url,
+            data=body,
+            auth=bearer,
+            headers={"Content-Type": "application/json"} if body else {},
+            timeout=(min(limit, 3.05), limit),
+            allow_redirects=False,
+            stream=True,
+        )
+        with response:
+            reply = _read(response, deadline)
+    except requests.exceptions.ConnectTimeout:
+        return 0, b"", {}, Answer(kind=Kind.TRANSIENT, message="Meta could not be reached in time.")
+    except requests.exceptions.ConnectionError as error:
+        close()
+        return 0, b"", {}, _broken_connection(error)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        close()
+        return 0, b"", {}, Answer(kind=Kind.UNKNOWN, message=f"{type(error).__name__} while sending")
+    return response.status_code, reply, response.headers, None
+
+
+def _broken_connection(error: BaseException) -> Answer:
+    # urllib3 names the step that failed only in its class: a connection that was never made
+    # carried no event, one that broke later may have.
+    text = repr(error)
+    if "NewConnectionError" in text or "NameResolutionError" in text or "ConnectTimeout" in text:
+        return Answer(kind=Kind.TRANSIENT, message="Meta could not be reached.")
+    return Answer(kind=Kind.UNKNOWN, message="The connection broke while waiting for Meta.")
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    reply = bytearray()
+    while time.monotonic() < deadline and len(reply) < REPLY_BYTES:
+        part = response.raw.read1(65536, decode_content=True)
+        if not part:
+            break
+        reply += part
+    return bytes(reply[:REPLY_BYTES])
+
+
+def _session(url: str) -> requests.Session:
+    session: requests.Session | None = getattr(_local, "session", None)
+    if session is None:
+        session = _local.session = requests.Session()
+        session.headers["User-Agent"] = "wagtail-metapixel"
+    # A proxy from the environment may lead to Meta, never to the sandbox on this machine.
+    session.trust_env = not conf.is_loopback(url)
+    return session
+
+
+class _Bearer(requests.auth.AuthBase):
+    """The token as ``Authorization`` header.
+
+    As an ``auth`` object rather than a header: a ``.netrc`` entry for the host would overwrite the
+    header, and this object's ``repr`` shows nothing.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request

@@ -1,0 +1,70 @@
+"""The middleware: takes a raw copy of the request, and hands the echo to the response.
+
+Stands above every cache, because caches change requests (wagtail-cache strips cookies and
+``fbclid``) and must not store what belongs to one visitor.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from wagtail_metapixel import browser, site_settings, visitor
+
+logger = logging.getLogger("wagtail_metapixel")
+
+STAFF_SECONDS = 365 * 24 * 3600
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class MetaPixelMiddleware:
+    """Works under WSGI and ASGI. Adds no query, no cookie and no header to an ordinary page."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.is_async:
+            return self._acall(request)
+        held = visitor.capture(request, by_middleware=True)
+        response = self.get_response(request)
+        assert isinstance(response, HttpResponseBase)  # noqa: S101 - the sync half of the contract
+        return _finish(response, held)
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        held = visitor.capture(request, by_middleware=True)
+        if not site_settings.is_fresh():
+            # A template tag in an async view may not read the database; so it is read before.
+            await sync_to_async(site_settings.refresh)()
+        response = self.get_response(request)
+        assert not isinstance(response, HttpResponseBase)  # noqa: S101 - the async half
+        return _finish(await response, held)
+
+
+def notice_staff(request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
+    """Mark the browser of somebody who may enter the admin. Receiver of ``user_logged_in``."""
+    if request is not None and user.has_perm("wagtailadmin.access_admin"):
+        visitor.capture(request).is_staff = True
+
+
+def _finish(response: HttpResponseBase, held: visitor.Capture) -> HttpResponseBase:
+    try:
+        browser.attach(response, held)
+        if held.is_staff:
+            # Staff browse their own shop all day; pages obey the cookie without asking who it is.
+            response.set_cookie(visitor.OFF_COOKIE, "", max_age=STAFF_SECONDS, samesite="Lax")
+    except Exception as error:  # noqa: BLE001 - a finished response must reach the visitor
+        logger.error("The echo was lost: %s", type(error).__name__)
+    return response

@@ -1,0 +1,379 @@
+"""Tables, and nothing but tables: settings per site, the outbox, and what stands beside it.
+
+No foreign key leads to ``Page`` (swappable in Wagtail 8), and rows that outlive a site or a pixel
+hold its number instead of a key to it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from modelcluster.fields import ParentalKey
+from modelcluster.models import ClusterableModel
+from wagtail.contrib.settings.models import BaseSiteSetting, register_setting
+from wagtail.models import Orderable
+
+from wagtail_metapixel import keys
+
+PIXEL_ID = RegexValidator(
+    r"\A[0-9]{5,20}\Z", _("A pixel id is a number of 5 to 20 digits, without spaces.")
+)
+
+
+class ConsentProvider(models.TextChoices):
+    """Where the visitor's answer comes from."""
+
+    #: Nothing was chosen yet: nothing is sent.
+    NOT_CHOSEN = "", _("Not chosen yet: nothing is sent")
+    #: The cookie ``metapixel_consent``, set by our own endpoint.
+    COOKIE = "cookie", _("A banner of this site, through our own cookie")
+    #: A function of the site's own, named in the deployment settings.
+    FUNCTION = "function", _("A function of this site (named by the developer)")
+    #: The owner states that no opt-in is needed, and why.
+    NOT_REQUIRED = "not_required", _("Not required here (state why below)")
+
+
+class PageViewMirror(models.TextChoices):
+    """What the server reports of page views."""
+
+    ALL = "all", _("Every page view")
+    NONE = "none", _("No page views (the browser still reports them)")
+
+
+@register_setting(icon="view")
+class MetaPixelSettings(BaseSiteSetting, ClusterableModel):  # type: ignore[misc]
+    """What the owner of one site decided."""
+
+    enabled = models.BooleanField(
+        _("send events"),
+        default=True,
+        help_text=_("Switch off to stop the pixel and the Conversions API for this site."),
+    )
+    consent_provider = models.CharField(
+        _("where consent comes from"),
+        max_length=20,
+        choices=ConsentProvider.choices,
+        default=ConsentProvider.NOT_CHOSEN,
+        blank=True,
+        help_text=_("Until this is chosen, nothing is loaded, stored or sent."),
+    )
+    consent_statement = models.TextField(
+        _("why no consent is needed"),
+        blank=True,
+        help_text=_("Only when consent is not required: say on what ground. Kept for the record."),
+    )
+    respect_gpc = models.BooleanField(
+        _("treat Global Privacy Control as a refusal"),
+        default=True,
+        help_text=_("A browser that sends Sec-GPC: 1 opts its visitor out, whatever a banner says."),
+    )
+    advanced_matching = models.BooleanField(
+        _("advanced matching"),
+        default=False,
+        help_text=_(
+            "Send e-mail, phone, name and address of an order or form to Meta as SHA-256 hashes, "
+            "from the server only. Matches more people; say so in your privacy notice."
+        ),
+    )
+    phone_region = models.CharField(
+        _("country of local phone numbers"),
+        max_length=2,
+        blank=True,
+        validators=[RegexValidator(r"\A[A-Z]{2}\Z", _("Two capital letters, like DE."))],
+        help_text=_("Two letters, like DE. Numbers without a country code are read as from there."),
+    )
+    page_view_mirror = models.CharField(
+        _("page views from the server"),
+        max_length=10,
+        choices=PageViewMirror.choices,
+        default=PageViewMirror.ALL,
+        help_text=_("Each page view reported by the server is one row to store and to send."),
+    )
+
+    class Meta:
+        verbose_name = _("Meta Pixel")
+        verbose_name_plural = _("Meta Pixel settings")
+
+
+class MetaPixel(Orderable):
+    """One pixel (dataset) of a site: its id, its token, and the hosts it sends for."""
+
+    settings = ParentalKey(MetaPixelSettings, on_delete=models.CASCADE, related_name="pixels")
+    pixel_id = models.CharField(
+        _("pixel id"),
+        max_length=20,
+        validators=[PIXEL_ID],
+        help_text=_("The number that Events Manager shows as the id of the pixel or dataset."),
+    )
+    active = models.BooleanField(_("active"), default=True)
+    hosts = models.TextField(
+        _("hosts"),
+        blank=True,
+        help_text=_(
+            "One host name a line. Events of any other host are held back, so that a copy of the "
+            "site reports nothing. Left empty, it is filled with the site's host name."
+        ),
+    )
+    events = models.JSONField(
+        _("events"),
+        default=list,
+        blank=True,
+        help_text=_("The events this pixel gets; none ticked means all."),
+    )
+    access_token_encrypted = models.BinaryField(null=True, editable=False)
+    access_token_hint = models.CharField(max_length=4, blank=True, editable=False)
+
+    class Meta(Orderable.Meta):
+        verbose_name = _("pixel")
+        verbose_name_plural = _("pixels")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["settings", "pixel_id"],
+                name="metapixel_pixel_once_a_site",
+                violation_error_message=_("This pixel id is listed twice."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.pixel_id
+
+    def set_access_token(self, token: str) -> None:
+        """Keep ``token`` encrypted; an empty one removes what was kept."""
+        self.access_token_encrypted = keys.encrypt(token.encode()) if token else None
+        self.access_token_hint = token[-4:]
+
+    def stored_access_token(self) -> str:
+        """Return the stored token, or ``""`` when there is none or no key opens it."""
+        if not self.access_token_encrypted:
+            return ""
+        return (keys.decrypt(self.access_token_encrypted) or b"").decode()
+
+
+class InstallationKey(models.Model):
+    """The one row with the installation key."""
+
+    key = models.BinaryField(max_length=32)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return "installation key"
+
+    @classmethod
+    def ensure(cls, using: str) -> bytes:
+        """Return the key, making it where there is none (each ``migrate`` does)."""
+        row, _created = cls._default_manager.using(using).get_or_create(
+            pk=1, defaults={"key": secrets.token_bytes(32)}
+        )
+        return bytes(row.key)
+
+
+class State(models.TextChoices):
+    """Where a row of the outbox stands. All but ``pending`` are final."""
+
+    #: Waiting, or leased to a worker right now.
+    PENDING = "pending", _("Waiting")
+    #: Meta acknowledged it.
+    SENT = "sent", _("Sent")
+    #: Another row told the same fact.
+    DUPLICATE = "duplicate", _("Duplicate")
+    #: It breaks one of Meta's rules: found here, or said by Meta.
+    REJECTED = "rejected", _("Rejected")
+    #: A deadline passed before it could be sent.
+    EXPIRED = "expired", _("Expired")
+    #: Given up after too many attempts.
+    DEAD = "dead", _("Given up")
+    #: The visitor took the consent back before it was sent.
+    WITHDRAWN = "withdrawn", _("Withdrawn")
+    #: Removed on the person's request.
+    ERASED = "erased", _("Erased")
+
+
+class Twin(models.TextChoices):
+    """May the browser have told Meta of this event too?"""
+
+    NO = "no", _("Server only")
+    MAYBE = "maybe", _("Browser and server")
+
+
+class OutboxEvent(models.Model):
+    """An event waiting for delivery to one pixel, or the account of what became of it.
+
+    Written by :mod:`wagtail_metapixel.outbox` alone. ``event`` and ``user_data`` are JSON bytes
+    that are joined when sent; a final row has an empty ``user_data``. The columns of the lease
+    stand outside the index that claims, so that taking and releasing a row stays cheap.
+    """
+
+    site_pk = models.PositiveIntegerField()
+    pixel_id = models.CharField(max_length=20)
+    event_name = models.CharField(max_length=50)
+    event_id = models.CharField(max_length=64)
+    event = models.BinaryField()
+    user_data = models.BinaryField()
+    payload_version = models.PositiveSmallIntegerField(default=1)
+    test_event_code = models.CharField(max_length=40, blank=True)
+    keyed = models.BooleanField(default=False)
+    twin = models.CharField(max_length=5, choices=Twin.choices, default=Twin.NO)
+    digests = models.TextField(blank=True)
+    consent_proof = models.CharField(max_length=32, blank=True)
+    rank = models.PositiveSmallIntegerField(default=50)
+
+    state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
+    reason = models.CharField(max_length=500, blank=True)
+    recorded_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    twin_expires_at = models.DateTimeField(null=True)
+    first_unknown_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.UUIDField(null=True)
+    leased_until = models.DateTimeField(null=True)
+    final_at = models.DateTimeField(null=True)
+    trace_id = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("outbox event")
+        verbose_name_plural = _("outbox events")
+        indexes = [
+            models.Index(
+                fields=["rank", "id"],
+                condition=Q(state=State.PENDING),
+                name="metapixel_outbox_claim",
+            ),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(state=State.PENDING),
+                name="metapixel_outbox_deadline",
+            ),
+            models.Index(fields=["event_id"], name="metapixel_outbox_event_id"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_name} {self.event_id} for {self.pixel_id}: {self.state}"
+
+
+class SentKey(models.Model):
+    """Which row speaks for a fact that can happen only once. Outlives the rows; not personal."""
+
+    pixel_id = models.CharField(max_length=20)
+    event_name = models.CharField(max_length=50)
+    event_id = models.CharField(max_length=64)
+    row_id = models.BigIntegerField()
+    settled = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["pixel_id", "event_name", "event_id"], name="metapixel_one_row_a_key"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_name} {self.event_id} for {self.pixel_id}"
+
+
+class Dataset(models.Model):
+    """How Meta answers for one pixel: sending, or paused until when and why. Shared by workers."""
+
+    pixel_id = models.CharField(max_length=20, unique=True)
+    paused_until = models.DateTimeField(null=True)
+    pause_reason = models.CharField(max_length=500, blank=True)
+    probing = models.BooleanField(default=False)
+    failures = models.PositiveIntegerField(default=0)
+    last_accepted_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.pixel_id
+
+
+class VisitorRecord(models.Model):
+    """The visitor kept with a cart or order, encrypted, for work that has no request.
+
+    Appended to, never replaced, so that a checkout waits for nobody; the newest row counts.
+    """
+
+    key_digest = models.CharField(max_length=24)
+    site_pk = models.PositiveIntegerField()
+    data = models.BinaryField()
+    digests = models.TextField(blank=True)
+    recorded_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["key_digest", "id"], name="metapixel_visitor_key"),
+            models.Index(fields=["expires_at"], name="metapixel_visitor_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"visitor of {self.key_digest}"
+
+
+class AnsweredTicket(models.Model):
+    """A thank-you page already got its event: the second asker gets nothing."""
+
+    event_id = models.CharField(max_length=64, unique=True)
+    answered_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class Withdrawal(models.Model):
+    """From this moment nothing recorded earlier for this digest is sent."""
+
+    digest = models.CharField(max_length=24)
+    withdrawn_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["digest"], name="metapixel_withdrawal")]
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class ConsentProof(models.Model):
+    """That a choice was made, when, and in which tool. Names nobody."""
+
+    proof_id = models.CharField(max_length=32, unique=True)
+    site_pk = models.PositiveIntegerField()
+    choice = models.CharField(max_length=12)
+    tool = models.CharField(max_length=40)
+    text_version = models.CharField(max_length=40, blank=True)
+    given_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.choice} {self.proof_id}"
+
+
+class Counter(models.Model):
+    """How often something happened on a day: kept in memory, added here by the driver."""
+
+    day = models.DateField()
+    site_pk = models.PositiveIntegerField(default=0)
+    kind = models.CharField(max_length=12)
+    event_name = models.CharField(max_length=50, blank=True)
+    reason = models.CharField(max_length=100, blank=True)
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "site_pk", "kind", "event_name", "reason"],
+                name="metapixel_counter_once_a_day",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.event_name} {self.reason}: {self.count}"
+
+
+def final_states() -> list[Any]:
+    """Return the states no row ever leaves."""
+    return [state for state in State if state != State.PENDING]

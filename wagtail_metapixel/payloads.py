@@ -1,0 +1,89 @@
+"""An event in the two shapes it takes on the wire: a server event, and its browser copy.
+
+The only module that knows how the keys of both channels are written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from wagtail_metapixel.events import Event
+
+VERSION = 1
+"""Version of the stored bytes; a row of a version not known here waits for its code."""
+
+PARTNER_AGENT = "wagtail-metapixel"
+
+SERVER_ONLY = frozenset({"net_revenue"})
+"""Parameters that no browser gets to see."""
+
+
+def dump(value: Any) -> bytes:
+    """Return compact UTF-8 JSON. ``ValueError`` for NaN and infinity."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def server_event(event: Event) -> bytes:
+    """Return the server event without ``user_data``, as JSON bytes."""
+    body: dict[str, Any] = {
+        "event_name": event.event_name,
+        "event_time": event.event_time,
+        "event_id": event.event_id,
+        "action_source": event.action_source,
+    }
+    if event.event_source_url:
+        body["event_source_url"] = event.event_source_url
+    if event.referrer_url:
+        body["referrer_url"] = event.referrer_url
+    if event.custom_data:
+        body["custom_data"] = event.custom_data
+    return dump(body)
+
+
+def browser_event(event: Event, pixel_ids: Iterable[str]) -> dict[str, Any]:
+    """Return the copy the browser gives to ``fbq``: id, name, parameters, time, pixels."""
+    return {
+        "i": event.event_id,
+        "n": event.event_name,
+        "p": {key: value for key, value in event.custom_data.items() if key not in SERVER_ONLY},
+        "t": event.event_time,
+        "x": list(pixel_ids),
+    }
+
+
+def stored_browser_event(event: bytes, pixel_ids: Iterable[str]) -> dict[str, Any]:
+    """Return the browser copy of an event as the outbox keeps it."""
+    body = json.loads(event)
+    copy = Event(
+        event_name=body["event_name"],
+        event_id=body["event_id"],
+        event_time=body["event_time"],
+        custom_data=body.get("custom_data", {}),
+    )
+    return browser_event(copy, pixel_ids)
+
+
+def request_body(rows: Iterable[tuple[bytes, bytes]], *, test_event_code: str = "") -> bytes:
+    """Join stored ``(event, user_data)`` pairs to the body of one request."""
+    data = b",".join(b'%b,"user_data":%b}' % (event[:-1], user) for event, user in rows)
+    head = b'{"partner_agent":%b,' % dump(PARTNER_AGENT)
+    if test_event_code:
+        head += b'"test_event_code":%b,' % dump(test_event_code)
+    return b'%b"data":[%b]}' % (head, data)
+
+
+def declaration(event_name: str, custom_data: Mapping[str, Any]) -> str:
+    """Return the text a page declares an event with, safe inside a ``<script>`` data block."""
+    body: dict[str, Any] = {"event_name": event_name}
+    if custom_data:
+        body["custom_data"] = {k: v for k, v in custom_data.items() if k not in SERVER_ONLY}
+    return script_safe(dump(body).decode())
+
+
+def script_safe(text: str) -> str:
+    """Escape the characters with which JSON text could end or confuse a ``<script>`` element."""
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04X}")
+    return text

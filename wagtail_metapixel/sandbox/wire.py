@@ -1,0 +1,148 @@
+"""Reading what arrived: the ways in which one request to Meta may be written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from email.parser import BytesParser
+from email.policy import HTTP
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
+
+from wagtail_metapixel.sandbox.graph_errors import GraphError, invalid_parameter
+
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request. Header names are in lower case; ``path`` has no query string."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    #: Client address and port: equal for all requests of one kept-alive connection.
+    client: tuple[str, int]
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True)
+class Response:
+    """One HTTP answer. ``drop`` closes the connection with a reset instead of answering."""
+
+    status: int
+    body: bytes = b""
+    media_type: str = "application/json; charset=UTF-8"
+    headers: tuple[tuple[str, str], ...] = ()
+    drop: bool = False
+    #: Seconds to wait before the answer is written.
+    delay: float = 0
+
+
+def json_response(
+    value: object, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """``value`` as JSON in ASCII, which carries even a lone surrogate safely."""
+    body = json.dumps(value, separators=(",", ":")).encode("ascii")
+    return Response(status, body, headers=tuple((headers or {}).items()))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Strict JSON: ``NaN`` and ``Infinity`` are errors.
+
+    Raises :class:`ValueError`, also for text that is nested too deep or is not UTF-8.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parameters(request: Request) -> dict[str, Any]:
+    """The parameters of a Graph call, from query string and body; the body wins.
+
+    Understands ``application/json``, urlencoded and multipart bodies. Values of forms are
+    strings. Raises :class:`GraphError` for a body that cannot be read.
+    """
+    return dict(parse_qsl(request.query, keep_blank_values=True)) | _body_parameters(request)
+
+
+def form_fields(request: Request) -> dict[str, str]:
+    """The fields of a browser hit: query string, then an urlencoded or multipart body."""
+    fields = dict(parse_qsl(request.query, keep_blank_values=True))
+    if request.media_type == "multipart/form-data":
+        return fields | _multipart(request)
+    return fields | dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def _body_parameters(request: Request) -> dict[str, Any]:
+    if request.media_type == "application/json":
+        return _json_object(request.body)
+    if request.media_type == "multipart/form-data":
+        return dict(_multipart(request))
+    if request.media_type in {"", FORM}:
+        return dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+    return {}
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = parse_json(body)
+    except ValueError:
+        raise GraphError(400, 100, "(#100) The body is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise GraphError(400, 100, "(#100) The JSON body must be an object")
+    return value
+
+
+def _multipart(request: Request) -> dict[str, str]:
+    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode("latin-1", "replace")
+    message = BytesParser(policy=HTTP).parsebytes(head + request.body)
+    fields: dict[str, str] = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        content = part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(content, bytes):
+            fields[name] = content.decode("utf-8", "replace")
+    return fields
+
+
+def events(params: dict[str, Any]) -> list[Any]:
+    """The list in ``data``, decoded once or twice.
+
+    Meta takes an array of objects, and also an array whose elements are JSON in strings, which
+    is what Meta's own SDK for Python sends. Raises :class:`GraphError`.
+    """
+    if "data" not in params:
+        raise GraphError(400, 100, "(#100) The parameter data is required")
+    data = _decoded(params["data"], "data")
+    if not isinstance(data, list):
+        raise GraphError(400, 100, "(#100) param data must be an array.")
+    return [_decoded(item, f"$['data'][{index}]") for index, item in enumerate(data)]
+
+
+def _decoded(value: Any, path: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_json(value)
+    except ValueError:
+        raise invalid_parameter(path, "Malformed JSON") from None
+
+
+def access_token(request: Request, params: dict[str, Any]) -> str:
+    """The token: from the ``Authorization`` header, else from body or query string."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    token = params.get("access_token", "")
+    return token if isinstance(token, str) else ""

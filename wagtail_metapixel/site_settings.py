@@ -1,0 +1,208 @@
+"""What each site decided, kept in memory for at most ten seconds.
+
+A page asks for its site's settings on every render. Reading them from the database each time
+would cost queries; reading them once for ever would make a change in the admin invisible to other
+processes. So each process holds a snapshot of all sites: no query on a warm page, and a change is
+live everywhere within :data:`SNAPSHOT_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import DatabaseError, connections, router, transaction
+from wagtail.models import Site
+
+from wagtail_metapixel import conf
+from wagtail_metapixel.models import (
+    ConsentProvider,
+    InstallationKey,
+    MetaPixel,
+    MetaPixelSettings,
+    PageViewMirror,
+)
+
+logger = logging.getLogger("wagtail_metapixel")
+
+SNAPSHOT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelConfig:
+    """One active pixel as the gate and the browser need it. Holds no token."""
+
+    pixel_id: str
+    hosts: frozenset[str]
+    """Host names without port, lower case."""
+    events: frozenset[str] | None
+    """The event names it gets; ``None`` means all."""
+
+    def gets(self, event_name: str) -> bool:
+        """Tell whether the owner chose this event for this pixel."""
+        return self.events is None or event_name in self.events
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteConfig:
+    """One site's choices."""
+
+    site_pk: int
+    hostname: str
+    port: int
+    is_default: bool
+    enabled: bool = True
+    consent_provider: str = ConsentProvider.NOT_CHOSEN
+    respect_gpc: bool = True
+    advanced_matching: bool = False
+    phone_region: str = ""
+    mirrors_page_views: bool = True
+    pixels: tuple[PixelConfig, ...] = ()
+    own_hosts: frozenset[str] = field(default=frozenset())
+    """All hosts that belong to this site: its own and those its pixels list."""
+
+    def pixels_for(self, host: str, event_name: str | None = None) -> tuple[PixelConfig, ...]:
+        """Return the pixels that send for ``host``, and for ``event_name`` when it is given."""
+        return tuple(
+            pixel
+            for pixel in self.pixels
+            if host in pixel.hosts and (event_name is None or pixel.gets(event_name))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All sites at one moment."""
+
+    sites: tuple[SiteConfig, ...] = ()
+    installation_key: bytes = b""
+    taken_at: float = 0.0
+
+    def site(self, site_pk: int) -> SiteConfig | None:
+        """Return the site with that primary key."""
+        return next((site for site in self.sites if site.site_pk == site_pk), None)
+
+    def site_for_host(self, hostname: str, port: int) -> SiteConfig | None:
+        """Return the site Wagtail would serve at this address, by Wagtail's own order."""
+        named = [site for site in self.sites if site.hostname == hostname]
+        for site in named:
+            if site.port == port:
+                return site
+        for site in named:
+            if site.is_default:
+                return site
+        if len(named) == 1:
+            return named[0]
+        return next((site for site in self.sites if site.is_default), None)
+
+
+_EMPTY = Snapshot()
+_latest: Snapshot = _EMPTY
+
+
+def current() -> Snapshot:
+    """Return the snapshot, reading it anew when it is older than ten seconds.
+
+    Never raises: with the database away, the old one serves; with none at all, there are no sites.
+    """
+    if is_fresh() or (_latest is not _EMPTY and _loop_is_running()):
+        return _latest
+    return refresh()
+
+
+def is_fresh() -> bool:
+    """Tell whether the snapshot may still be used without a look at the database."""
+    return _latest is not _EMPTY and time.monotonic() - _latest.taken_at < SNAPSHOT_SECONDS
+
+
+def refresh() -> Snapshot:
+    """Read all sites now and return them."""
+    global _latest  # noqa: PLW0603 - one snapshot a process is the point of this module
+    try:
+        _latest = _read()
+    except (DatabaseError, SynchronousOnlyOperation) as error:
+        logger.warning("The Meta Pixel settings could not be read: %s", type(error).__name__)
+    return _latest
+
+
+def clear(**_kwargs: Any) -> None:
+    """Forget the snapshot. Connected to the saving and deleting of settings."""
+    global _latest  # noqa: PLW0603
+    _latest = _EMPTY
+
+
+def access_token(pixel_id: str) -> str:
+    """Return the token for ``pixel_id``, or ``""``: the deployment's first, then the admin's."""
+    if fixed := conf.access_token(pixel_id):
+        return fixed
+    pixels = MetaPixel.objects.filter(pixel_id=pixel_id, active=True).exclude(
+        access_token_encrypted=None
+    )
+    return next((token for pixel in pixels if (token := pixel.stored_access_token())), "")
+
+
+def _read() -> Snapshot:
+    alias = router.db_for_read(MetaPixelSettings) or "default"
+    # A failing SELECT would spoil the caller's own transaction on PostgreSQL.
+    shield = transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
+    with shield:
+        settings_by_site = {
+            row.site_id: row
+            for row in MetaPixelSettings.objects.using(alias).prefetch_related("pixels")
+        }
+        sites = tuple(
+            _site_config(site, settings_by_site.get(site.pk))
+            for site in Site.objects.using(alias).order_by("pk")
+        )
+        key = InstallationKey.objects.using(alias).values_list("key", flat=True).first()
+        installation_key = bytes(key) if key else InstallationKey.ensure(alias)
+    return Snapshot(sites=sites, installation_key=installation_key, taken_at=time.monotonic())
+
+
+def _site_config(site: Site, row: MetaPixelSettings | None) -> SiteConfig:
+    base = {
+        "site_pk": site.pk,
+        "hostname": site.hostname.lower(),
+        "port": site.port,
+        "is_default": site.is_default_site,
+        "own_hosts": frozenset({site.hostname.lower()}),
+    }
+    if row is None:
+        return SiteConfig(**base)
+    pixels = tuple(_pixel_configs(row.pixels.all(), site.hostname))
+    base["own_hosts"] = base["own_hosts"].union(*(pixel.hosts for pixel in pixels))
+    return SiteConfig(
+        **base,
+        enabled=row.enabled,
+        consent_provider=row.consent_provider,
+        respect_gpc=row.respect_gpc,
+        advanced_matching=row.advanced_matching,
+        phone_region=row.phone_region,
+        mirrors_page_views=row.page_view_mirror == PageViewMirror.ALL,
+        pixels=pixels,
+    )
+
+
+def _pixel_configs(rows: Iterable[MetaPixel], hostname: str) -> Iterable[PixelConfig]:
+    for row in rows:
+        if row.active and row.pixel_id:
+            hosts = {line.strip().lower() for line in row.hosts.splitlines() if line.strip()}
+            yield PixelConfig(
+                pixel_id=row.pixel_id,
+                hosts=frozenset(hosts or {hostname.lower()}),
+                events=frozenset(row.events) if row.events else None,
+            )
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,16 @@
+"""Our endpoints. The prefix belongs to the site: ``path("metapixel/", include(...))``."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from wagtail_metapixel import views
+
+app_name = "wagtail_metapixel"
+
+urlpatterns = [
+    path("collect/", views.collect, name="collect"),
+    path("echo/", views.echo, name="echo"),
+    path("ticket/", views.ticket, name="ticket"),
+    path("consent/", views.consent_choice, name="consent"),
+]

@@ -1,0 +1,378 @@
+"""The four addresses a browser talks to. Harmless by construction.
+
+No form token stands in a cached page, so none is asked for: each request has to come from our own
+pages (same origin), is small, is answered with ``no-store``, and can say nothing that matters.
+Prices come from our own signature, the address and the agent from the request, action events not
+at all. A refused request touches no database and sets no cookie; nothing here ever answers 500.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db import DatabaseError, IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.request import RawPostDataException
+from django.utils import timezone
+from django.utils.cache import patch_cache_control
+from django.views.decorators.csrf import csrf_exempt
+
+from wagtail_metapixel import (
+    browser,
+    catalogue,
+    consent,
+    counters,
+    declarations,
+    events,
+    keys,
+    outbox,
+    payloads,
+    privacy,
+    tracking,
+    visitor,
+)
+from wagtail_metapixel.consent import Choice, Decision
+from wagtail_metapixel.matching import Fbc, Fbp
+from wagtail_metapixel.models import AnsweredTicket, OutboxEvent, State
+from wagtail_metapixel.site_settings import SiteConfig, current
+from wagtail_metapixel.visitor import Capture, Visitor
+
+logger = logging.getLogger("wagtail_metapixel")
+
+BODY_BYTES = 16384
+EVENTS_MAX = 20
+DEPTH_MAX = 6
+CONSENT_SECONDS = 180 * 24 * 3600
+META_COOKIE_SECONDS = 90 * 24 * 3600
+ECHO_WINDOW = timedelta(minutes=30)
+UNSIGNED = frozenset({"PageView"})
+"""Names a browser may report without a declaration: they carry no value."""
+
+_CONTENT_TYPES = frozenset({"application/json", "text/plain"})
+_UUID4 = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}")
+_EVENT_ID = re.compile(r"[0-9a-f]{32}")
+_DOMAIN = re.compile(r"[a-z0-9.-]{1,253}")
+
+Body = dict[str, Any]
+View = Callable[[HttpRequest], HttpResponse]
+
+
+class _Refused(Exception):
+    """A request that is turned away, with its status and a word for the counters."""
+
+    def __init__(self, status: int, word: str) -> None:
+        super().__init__(word)
+        self.status = status
+        self.word = word
+
+
+def _door(
+    answer: Callable[[Capture, SiteConfig, Body], HttpResponse],
+) -> View:
+    """Make a view of ``answer``: checks at the door, ``no-store`` on the way out, never a 500."""
+
+    @csrf_exempt
+    @functools.wraps(answer)
+    def view(request: HttpRequest) -> HttpResponse:
+        try:
+            held = visitor.capture(request)
+            site = _own_site(held)
+            _same_origin(held)
+            response = answer(held, site, _body(request))
+        except _Refused as refused:
+            counters.add(counters.Item(counters.REFUSED, refused.word))
+            response = HttpResponse(status=refused.status)
+            if refused.status == 405:
+                response["Allow"] = "POST"
+        except Exception as error:  # noqa: BLE001 - a public address that never answers 500
+            logger.error("%s failed: %s", answer.__name__, type(error).__name__)
+            counters.add(counters.Item(counters.FAILED, type(error).__name__))
+            response = HttpResponse(status=204)
+        patch_cache_control(response, private=True, no_store=True)
+        return response
+
+    # Cached pages are for strangers too, so LoginRequiredMiddleware has to let these through;
+    # and our writes bring their own short transactions.
+    view.login_required = False  # type: ignore[attr-defined]
+    return transaction.non_atomic_requests(view)
+
+
+# collect/: the server half of page events
+
+
+@_door
+def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
+    """Record the page events of one view and keep the first-party ids alive."""
+    told = body.get("events")
+    if not isinstance(told, list) or not 1 <= len(told) <= EVENTS_MAX:
+        raise _Refused(400, "collect: no events")
+    decision = consent.decide(site, None, held=held)
+    response = HttpResponse(status=204)
+    if not decision.allowed:
+        for item in told:
+            _count_withheld(item, site, decision)
+        return response
+    person = _browser_visitor(held, site, decision, body)
+    declared = list(_declared(told, site))
+    if declared:
+        failed = body.get("pixel") == "failed"
+        tracking.collect(declared, person, decision, site, pixel_failed=failed)
+    _keep_meta_cookies(response, held, person, body)
+    return response
+
+
+def _declared(told: Iterable[Any], site: SiteConfig) -> Iterable[tracking.Declared]:
+    for item in told:
+        event = _one_declared(item, site) if isinstance(item, dict) else None
+        if event is None:
+            counters.add(counters.Item(counters.REFUSED, "collect: event", site_pk=site.site_pk))
+        elif event.event_name != "PageView" or site.mirrors_page_views:
+            yield event
+
+
+def _one_declared(item: Mapping[str, Any], site: SiteConfig) -> tracking.Declared | None:
+    event_id = item.get("event_id")
+    if not isinstance(event_id, str) or not _UUID4.fullmatch(event_id):
+        return None
+    text = item.get("declaration")
+    if text is None:
+        name = item.get("event_name")
+        if not isinstance(name, str) or name not in UNSIGNED:
+            return None
+        return tracking.Declared(event_name=name, event_id=event_id, custom_data={})
+    signature = item.get("signature")
+    if not (isinstance(text, str) and isinstance(signature, str)):
+        return None
+    if not keys.declaration_is_ours(text, signature, site.site_pk):
+        return None
+    declaration = json.loads(text)
+    name = declaration["event_name"]
+    if not catalogue.is_page_event(name):
+        return None
+    return tracking.Declared(
+        event_name=name, event_id=event_id, custom_data=declaration.get("custom_data", {})
+    )
+
+
+def _browser_visitor(
+    held: Capture, site: SiteConfig, decision: Decision, body: Body
+) -> Visitor:
+    """Return the visitor, with the page and the first-party ids as the browser told them."""
+    person = visitor.read(held, site, consent=decision.choice, consent_proof=decision.proof)
+    fbp, fbc = Fbp.parse(_text(body, "fbp")), Fbc.parse(_text(body, "fbc"))
+    url = _text(body, "url")
+    own = (urlsplit(url).hostname or "") in site.own_hosts if url else False
+    return replace(
+        person,
+        url=(events.clean_url(url, keep_query=None) or "") if own else person.url,
+        referrer=events.clean_url(_text(body, "referrer"), keep_query=None) or "",
+        fbp=str(fbp) if fbp else person.fbp,
+        fbc=str(fbc) if fbc else person.fbc,
+    )
+
+
+def _keep_meta_cookies(
+    response: HttpResponse, held: Capture, person: Visitor, body: Body
+) -> None:
+    # Set by a server, a cookie lives as long as it says; Safari cuts those of scripts to 7 days.
+    domain = _text(body, "domain").lower()
+    inside = domain and (held.host == domain or held.host.endswith(f".{domain}"))
+    for name, value in (("_fbp", person.fbp), ("_fbc", person.fbc)):
+        if value:
+            response.set_cookie(
+                name,
+                value,
+                max_age=META_COOKIE_SECONDS,
+                path="/",
+                domain=domain if inside and _DOMAIN.fullmatch(domain) else None,
+                secure=held.scheme == "https",
+                samesite="Lax",
+            )
+
+
+def _count_withheld(item: Any, site: SiteConfig, decision: Decision) -> None:
+    name = item.get("event_name") if isinstance(item, dict) else ""
+    known = name if isinstance(name, str) and catalogue.is_standard(name) else "PageView"
+    reason = str(decision.reason)
+    counters.add(counters.Item(counters.WITHHELD, reason, known, site.site_pk))
+
+
+# echo/: an event that did not fit into its cookie
+
+
+@_door
+def echo(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
+    """Return the browser copies of the asked ids, none older than half an hour."""
+    asked = body.get("ids")
+    if not isinstance(asked, list) or len(asked) > EVENTS_MAX:
+        raise _Refused(400, "echo: no ids")
+    ids = [item for item in asked if isinstance(item, str) and _EVENT_ID.fullmatch(item)]
+    if not ids or not consent.decide(site, None, held=held).allowed:
+        return JsonResponse({"events": []})
+    return JsonResponse({"events": _copies(ids, site, newer_than=ECHO_WINDOW)})
+
+
+def _copies(
+    ids: Iterable[str], site: SiteConfig, *, newer_than: timedelta
+) -> list[dict[str, Any]]:
+    rows = OutboxEvent.objects.using(outbox.alias()).filter(
+        event_id__in=list(ids),
+        site_pk=site.site_pk,
+        recorded_at__gt=timezone.now() - newer_than,
+    )
+    pixels: dict[str, list[str]] = {}
+    events_by_id: dict[str, bytes] = {}
+    for row in rows.exclude(state__in=[State.REJECTED, State.WITHDRAWN, State.ERASED]):
+        pixels.setdefault(row.event_id, [])
+        if row.pixel_id not in pixels[row.event_id]:
+            pixels[row.event_id].append(row.pixel_id)
+        events_by_id.setdefault(row.event_id, bytes(row.event))
+    return [payloads.stored_browser_event(events_by_id[found], pixels[found]) for found in pixels]
+
+
+# ticket/: the thank-you page asks for its twin
+
+
+@_door
+def ticket(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
+    """Answer a thank-you page once: the event, or "not paid yet", or nothing."""
+    claims = keys.read_ticket(
+        _text(body, "ticket"), site.site_pk, max_age=declarations.TICKET_SECONDS
+    )
+    if claims is None:
+        raise _Refused(400, "ticket: not ours or too old")
+    decision = consent.decide(site, None, held=held)
+    if not decision.allowed:
+        return HttpResponse(status=204)
+    event_id = str(claims["i"])
+    rows = list(
+        OutboxEvent.objects.using(outbox.alias()).filter(
+            event_id=event_id, site_pk=site.site_pk
+        )
+    )
+    if not rows:
+        return JsonResponse({"wait": True})
+    person = _browser_visitor(held, site, decision, body)
+    copies = _copies([event_id], site, newer_than=timedelta(seconds=declarations.TICKET_SECONDS))
+    if not copies or not _is_the_buyer(person, rows) or not _first_to_ask(event_id):
+        return HttpResponse(status=204)
+    return JsonResponse({"event": copies[0]})
+
+
+def _is_the_buyer(person: Visitor, rows: Iterable[OutboxEvent]) -> bool:
+    mine = set(person.digests(current()))
+    return any(mine & set(row.digests.split()) for row in rows)
+
+
+def _first_to_ask(event_id: str) -> bool:
+    using = outbox.alias()
+    try:
+        with transaction.atomic(using=using):
+            AnsweredTicket.objects.using(using).create(event_id=event_id)
+    except IntegrityError:
+        return False
+    return True
+
+
+# consent/: our own tool's answer
+
+
+@_door
+def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
+    """Keep the visitor's answer in our cookie, with proof; stop what waits on withdrawal."""
+    choice = body.get("choice")
+    if choice not in {"granted", "denied", "withdrawn"}:
+        raise _Refused(400, "consent: no choice")
+    response = HttpResponse(status=204)
+    if choice == "withdrawn":
+        person = visitor.read(held, site, consent=Choice.DENIED, consent_proof="")
+        privacy.withdraw(person)
+        for name in ("_fbp", "_fbc"):
+            response.delete_cookie(name, path="/", samesite="Lax")
+    proof = privacy.prove(choice, site, tool="cookie")
+    granted = choice == "granted"
+    response.set_cookie(
+        visitor.CONSENT_COOKIE,
+        f"{Choice.GRANTED}.{proof}" if granted else str(Choice.DENIED),
+        max_age=CONSENT_SECONDS,
+        path="/",
+        secure=held.scheme == "https",
+        samesite="Lax",
+    )
+    return response
+
+
+# Checks at the door
+
+
+def _own_site(held: Capture) -> SiteConfig:
+    if held.method != "POST":
+        raise _Refused(405, "not a POST")
+    site = held.site()
+    if site is None:
+        raise _Refused(404, "no site")
+    if visitor.OFF_COOKIE in held.cookies:
+        raise _Refused(204, "staff")
+    return site
+
+
+def _same_origin(held: Capture) -> None:
+    fetch_site = held.header("Sec-Fetch-Site")
+    if fetch_site and fetch_site != "same-origin":
+        raise _Refused(403, "another origin")
+    origin = held.header("Origin") or held.header("Referer")
+    if not origin and not fetch_site:
+        raise _Refused(403, "no origin")
+    if origin and not _is_own_origin(origin, held):
+        raise _Refused(403, "another origin")
+
+
+def _is_own_origin(origin: str, held: Capture) -> bool:
+    # The scheme is not compared: behind a proxy that ends TLS, ours may be the wrong one.
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and parts.netloc.lower() == held.netloc
+
+
+def _body(request: HttpRequest) -> Body:
+    if (request.content_type or "").lower() not in _CONTENT_TYPES:
+        raise _Refused(415, "content type")
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or -1)
+    except ValueError:
+        length = -1
+    if length < 0:
+        raise _Refused(411, "no length")
+    if length > BODY_BYTES:
+        raise _Refused(413, "too long")
+    try:
+        parsed = json.loads(request.body)
+    except (ValueError, RecursionError, RawPostDataException, OSError):
+        raise _Refused(400, "not JSON") from None
+    if not isinstance(parsed, dict) or _depth(parsed) > DEPTH_MAX:
+        raise _Refused(400, "not a flat object")
+    return parsed
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0
+
+
+def _text(body: Body, name: str) -> str:
+    value = body.get(name)
+    return value if isinstance(value, str) and len(value) <= 4096 else ""

@@ -1,0 +1,278 @@
+"""What a request says about the person who made it.
+
+:class:`Capture` is the raw copy the middleware takes before any cache can touch the request.
+:class:`Visitor` is the immutable snapshot made from it, once the gate has said yes.
+:func:`store` and :func:`recall` keep a visitor with a cart or an order.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
+from django.http.cookie import parse_cookie
+from django.http.request import split_domain_port
+from django.utils import timezone
+
+from wagtail_metapixel import conf, events, keys
+from wagtail_metapixel.matching import Fbc, Fbp, public_ip
+from wagtail_metapixel.models import VisitorRecord
+from wagtail_metapixel.site_settings import SiteConfig, Snapshot, current
+
+OFF_COOKIE = "metapixel_off"
+CONSENT_COOKIE = "metapixel_consent"
+RECORD_LIFETIME = timedelta(days=7)
+
+_CAPTURE = "_metapixel"
+_USER_AGENT_MAX = 1024
+
+
+class _Address(NamedTuple):
+    """Where a request was sent to; all empty when Django does not allow the host."""
+
+    host: str = ""
+    port: int = 0
+    netloc: str = ""
+
+
+@dataclass(kw_only=True, slots=True)
+class Capture:
+    """A raw copy of a request, and the one mutable holder that travels with it."""
+
+    meta: Mapping[str, Any]
+    scheme: str
+    path: str
+    method: str
+    has_middleware: bool = False
+    """Whether somebody will hand the echo to the response."""
+    echo: list[dict[str, Any]] = field(default_factory=list)
+    """Browser copies of committed action events, waiting for the response."""
+    is_staff: bool = False
+    """Whether somebody who may enter the admin has just logged in."""
+    no_store: bool = False
+    """Whether the page holds something that is this visitor's alone."""
+    _cookies: Mapping[str, str] | None = None
+    _address: _Address | None = None
+    _site: SiteConfig | None = None
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies as they arrived."""
+        if self._cookies is None:
+            self._cookies = parse_cookie(self.meta.get("HTTP_COOKIE", ""))
+        return self._cookies
+
+    @property
+    def host(self) -> str:
+        """The host name, lower case, without port; ``""`` when Django does not allow it."""
+        return self._addressed().host
+
+    @property
+    def netloc(self) -> str:
+        """The host as the browser wrote it, lower case, with its port."""
+        return self._addressed().netloc
+
+    def site(self) -> SiteConfig | None:
+        """Return the site this request is for."""
+        if self._site is None and self.host:
+            address = self._addressed()
+            self._site = current().site_for_host(address.host, address.port)
+        return self._site
+
+    def header(self, name: str) -> str:
+        """Return a request header, ``""`` when absent."""
+        return str(self.meta.get("HTTP_" + name.upper().replace("-", "_"), ""))
+
+    def _addressed(self) -> _Address:
+        if self._address is None:
+            self._address = _address(self)
+        return self._address
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visitor:
+    """An immutable snapshot of a person's request. Empty texts mean: not known."""
+
+    site_pk: int
+    host: str
+    url: str = ""
+    referrer: str = ""
+    client_ip_address: str = ""
+    client_user_agent: str = ""
+    fbp: str = ""
+    fbc: str = ""
+    session: str = ""
+    """Digest of the session cookie."""
+    consent: str = "unknown"
+    consent_proof: str = ""
+
+    def user_data(self) -> dict[str, str]:
+        """Return what Meta calls customer information, unhashed keys only."""
+        names = ("client_ip_address", "client_user_agent", "fbp", "fbc")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+    def digests(self, snapshot: Snapshot) -> list[str]:
+        """Return the keyed digests by which this visitor's rows can be found again."""
+        found = [self.session] if self.session else []
+        if self.fbp:
+            found.append(keys.digest(snapshot.installation_key, "fbp", self.fbp))
+        return found
+
+
+def capture(request: HttpRequest, *, by_middleware: bool = False) -> Capture:
+    """Return the request's raw copy, taking it now when there is none yet.
+
+    Framework wrappers such as Django REST framework's ``Request`` share the copy of the
+    ``HttpRequest`` they wrap.
+    """
+    held: Capture | None = getattr(request, _CAPTURE, None)
+    if held is None:
+        held = Capture(
+            meta=dict(request.META),
+            scheme=request.scheme or "http",
+            path=request.path,
+            method=request.method or "GET",
+        )
+        setattr(getattr(request, "_request", request), _CAPTURE, held)
+    held.has_middleware = held.has_middleware or by_middleware
+    return held
+
+
+def read(held: Capture, site: SiteConfig, *, consent: str, consent_proof: str) -> Visitor:
+    """Return the visitor behind ``held``. Call it only after the gate said yes."""
+    snapshot = current()
+    fbp, fbc = Fbp.parse(held.cookies.get("_fbp", "")), Fbc.parse(held.cookies.get("_fbc", ""))
+    return Visitor(
+        site_pk=site.site_pk,
+        host=held.host,
+        url=page_url(held, site),
+        referrer=events.clean_url(held.header("Referer"), keep_query=None) or "",
+        client_ip_address=client_ip_address(held.meta),
+        client_user_agent=_printable(held.header("User-Agent"))[:_USER_AGENT_MAX],
+        fbp=str(fbp) if fbp else "",
+        fbc=str(fbc) if fbc else "",
+        session=session_digest(held, snapshot),
+        consent=consent,
+        consent_proof=consent_proof,
+    )
+
+
+def page_url(held: Capture, site: SiteConfig) -> str:
+    """Return the page on which something happened, ``""`` when the request does not tell.
+
+    An htmx request names it, a form's request has it as referrer. The requested address itself
+    counts only when it was a page: never the address of an endpoint or a webhook.
+    """
+    for told in (held.header("HX-Current-URL"), held.header("Referer")):
+        if told and _host_of(told) in site.own_hosts:
+            return events.clean_url(told, keep_query=None) or ""
+    if held.method != "GET":
+        return ""
+    query = str(held.meta.get("QUERY_STRING", ""))
+    address = f"{held.scheme}://{held.meta.get('HTTP_HOST', held.host)}{held.path}"
+    return events.clean_url(f"{address}?{query}" if query else address, keep_query=None) or ""
+
+
+def client_ip_address(meta: Mapping[str, Any]) -> str:
+    """Return the visitor's public address, ``""`` when it cannot be told.
+
+    ``X-Forwarded-For`` is believed only as far as the deployment's ``TRUSTED_PROXIES`` reach; what
+    stands further left was written by the visitor.
+    """
+    trusted = conf.trusted_proxies()
+    chain = [part.strip() for part in str(meta.get("HTTP_X_FORWARDED_FOR", "")).split(",")]
+    chain = [*(part for part in chain if part), str(meta.get("REMOTE_ADDR", "") or "")]
+    if isinstance(trusted, int):
+        position = -1 - trusted
+        address = chain[position] if len(chain) > trusted else chain[0]
+    else:
+        address = next((hop for hop in reversed(chain) if not _inside(hop, trusted)), chain[0])
+    return public_ip(address) or ""
+
+
+def is_the_buyers(held: Capture) -> bool:
+    """Tell whether a request can speak for a buyer: it carries our cookies and is not staff's.
+
+    Webhooks, commands and a cross-site return from a payment page carry none.
+    """
+    cookies = held.cookies
+    if OFF_COOKIE in cookies:
+        return False
+    return any(name in cookies for name in (CONSENT_COOKIE, "_fbp", settings.SESSION_COOKIE_NAME))
+
+
+def session_digest(held: Capture, snapshot: Snapshot) -> str:
+    """Return a digest of the session cookie, ``""`` without one."""
+    value = held.cookies.get(settings.SESSION_COOKIE_NAME, "")
+    return keys.digest(snapshot.installation_key, "session", value) if value else ""
+
+
+# The record kept with a cart or an order
+
+
+def store(visitor: Visitor, key: keys.Key, *, using: str) -> None:
+    """Keep ``visitor`` with ``key``. The newest record of a key is the one that counts."""
+    snapshot = current()
+    VisitorRecord.objects.using(using).create(
+        key_digest=_record_digest(key, snapshot),
+        site_pk=visitor.site_pk,
+        data=keys.encrypt(json.dumps(asdict(visitor)).encode()),
+        digests=" ".join(visitor.digests(snapshot)),
+        expires_at=timezone.now() + RECORD_LIFETIME,
+    )
+
+
+def recall(key: keys.Key, *, using: str) -> Visitor | None:
+    """Return the visitor kept with ``key``, ``None`` when there is none that can be read."""
+    row = (
+        VisitorRecord.objects.using(using)
+        .filter(key_digest=_record_digest(key, current()), expires_at__gt=timezone.now())
+        .order_by("-id")
+        .first()
+    )
+    data = keys.decrypt(row.data) if row else None
+    return Visitor(**json.loads(data)) if data else None
+
+
+def _record_digest(key: keys.Key, snapshot: Snapshot) -> str:
+    return keys.digest(snapshot.installation_key, "visitor", keys.key_text(key))
+
+
+# Small readings
+
+
+def _address(held: Capture) -> _Address:
+    request = HttpRequest()
+    request.META = dict(held.meta)
+    try:
+        netloc = request.get_host().lower()
+        return _Address(split_domain_port(netloc)[0], int(request.get_port()), netloc)
+    except (DisallowedHost, KeyError, ValueError):
+        return _Address()
+
+
+def _host_of(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _inside(address: str, networks: conf.Networks) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def _printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable()).strip()
