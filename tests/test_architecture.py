@@ -22,10 +22,11 @@ FLOORS: list[set[str]] = [
     {"exceptions", "catalogue", "signals"},
     {"conf", "events", "matching", "keys"},
     {"payloads", "linter", "models"},
-    {"visitor", "site_settings"},
+    {"site_settings", "counters"},
+    {"visitor"},
     {"consent"},
     {"browser", "outbox", "graph_api"},
-    {"tracking", "delivery", "privacy"},
+    {"tracking", "delivery", "privacy", "declarations"},
     {
         "integrations", "templatetags", "jinja2tags", "middleware", "views", "urls", "diagnostics",
         "testing",
@@ -35,7 +36,7 @@ FLOORS: list[set[str]] = [
 ]  # fmt: skip
 # Stands beside the floors: it borrows from three modules only, so that Django need not run.
 SANDBOX_MAY_IMPORT = {"catalogue", "matching", "linter"}
-SANDBOX_IS_SEEN_FROM = 7
+SANDBOX_IS_SEEN_FROM = 8
 
 # Within one floor, where one cannot be written without the other. (importer, imported): why.
 NEIGHBOURS = {

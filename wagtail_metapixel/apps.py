@@ -1,12 +1,9 @@
-"""Registration with Django: checks, drivers, and the installation key after each migrate."""
+"""Registration with Django: checks, drivers, and who listens to which signal."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_in
-from django.db import router
 from django.db.models.signals import post_delete, post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
@@ -37,7 +34,7 @@ class MetaPixelConfig(AppConfig):
         user_logged_in.connect(
             middleware.notice_staff, dispatch_uid="wagtail_metapixel.notice_staff"
         )
-        post_migrate.connect(make_installation_key, sender=self)
+        post_migrate.connect(site_settings.make_installation_key, sender=self)
         for model in (models.MetaPixelSettings, models.MetaPixel, Site):
             for signal in (post_save, post_delete):
                 signal.connect(
@@ -45,12 +42,3 @@ class MetaPixelConfig(AppConfig):
                     sender=model,
                     dispatch_uid=f"wagtail_metapixel.{model.__name__}.{id(signal)}",
                 )
-
-
-def make_installation_key(*, using: str, **_kwargs: Any) -> None:
-    """Make the installation key where it is missing. Receiver of ``post_migrate``."""
-    from wagtail_metapixel import models, site_settings  # noqa: PLC0415 - see ready()
-
-    if router.allow_migrate_model(using, models.InstallationKey):
-        models.InstallationKey.ensure(using)
-        site_settings.clear()

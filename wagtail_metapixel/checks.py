@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
 from django.db import connections
 
-from wagtail_metapixel import conf, diagnostics, drivers, keys, outbox
+from wagtail_metapixel import conf, diagnostics, keys, outbox
 from wagtail_metapixel.exceptions import ConfigurationError
 
 Check = Callable[..., list[CheckMessage]]
@@ -26,7 +25,7 @@ def register_all() -> None:
     checks.register(check_thread, Tags.compatibility)
 
 
-def check_settings(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """E001: a setting cannot be used. W001: a setting nobody knows."""
     try:
         given = conf.given()
@@ -50,9 +49,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> l
     return messages
 
 
-def check_installation(
-    app_configs: Sequence[AppConfig] | None, **_kwargs: Any
-) -> list[CheckMessage]:
+def check_installation(**_kwargs: Any) -> list[CheckMessage]:
     """W002: the middleware is missing or too low. W003: our addresses are missing."""
     numbered = {"middleware": "metapixel.W002", "addresses": "metapixel.W003"}
     findings = (diagnostics.middleware(), diagnostics.addresses())
@@ -63,7 +60,7 @@ def check_installation(
     ]
 
 
-def check_sandbox(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+def check_sandbox(**_kwargs: Any) -> list[CheckMessage]:
     """W004: events go to the sandbox although ``DEBUG`` is off."""
     if settings.DEBUG or not conf.get("SANDBOX"):
         return []
@@ -76,14 +73,14 @@ def check_sandbox(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> li
     ]
 
 
-def check_thread(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:
+def check_thread(**_kwargs: Any) -> list[CheckMessage]:
     """W005: the delivery thread may not run on this database."""
     using = outbox.alias()
     try:
         wanted = conf.driver() == "thread"
     except ConfigurationError:
         return []
-    if not wanted or using not in connections or not drivers.sqlite_without_immediate(using):
+    if not wanted or using not in connections or outbox.bears_second_writer(using):
         return []
     return [
         Warning(

@@ -52,7 +52,7 @@ def waiting() -> dict[Item, int]:
 
 def flush(*, using: str) -> int:
     """Add what was counted to the table; returns the number of items. On failure all is kept."""
-    global _tally  # noqa: PLW0603 - swapped under the lock, so that nothing is counted twice
+    global _tally
     with _lock:
         taken, _tally = _tally, Tally()
     try:

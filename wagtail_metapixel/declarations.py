@@ -67,7 +67,7 @@ def ticket(request: HttpRequest, name: str, key: keys.Key) -> SafeString:
         return SafeString("")
     held.no_store = True
     # Django's cache middleware asks this before it stores the page.
-    request._cache_update_cache = False  # type: ignore[attr-defined]
+    request._cache_update_cache = False  # type: ignore[attr-defined]  # noqa: SLF001
     event_id = keys.event_id(current().installation_key, site.site_pk, key, event_name)
     return browser.ticket_markup(keys.sign_ticket({"n": event_name, "i": event_id}, site.site_pk))
 

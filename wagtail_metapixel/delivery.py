@@ -40,7 +40,7 @@ class Backoff:
 
     def ceiling(self, failures: int) -> float:
         """Return the longest wait after ``failures`` failures, 2, 4, 8, ... up to the cap."""
-        return min(self.cap, self.base * 2 ** min(failures, 30))
+        return min(self.cap, self.base * float(2 ** min(failures, 30)))
 
     def seconds(self, failures: int) -> float:
         """Return a wait drawn evenly between nothing and the ceiling (full jitter)."""
@@ -109,8 +109,9 @@ class _Batch:
         for (pixel_id, _code), rows in groups.items():
             if pixel_id in probing:
                 self._release(rows[1:], timedelta(0), "")
-                rows = rows[:1]
-            yield rows
+                yield rows[:1]
+            else:
+                yield rows
 
     def send(self, rows: list[OutboxEvent]) -> None:
         """Send rows of one group, halving them until an event at fault stands alone."""
@@ -159,9 +160,7 @@ class _Batch:
         failures = outbox.failures(rows[0].pixel_id, using=self.using)
         wait = BACKOFF.seconds(failures)
         outbox.pause(rows[0].pixel_id, wait, answer.message, using=self.using)
-        self._release(
-            rows, timedelta(seconds=wait), answer.message, charged=True, unknown=unknown
-        )
+        self._release(rows, timedelta(seconds=wait), answer.message, charged=True, unknown=unknown)
 
     def _pause(
         self, rows: list[OutboxEvent], reason: str, seconds: float = ACCESS_PAUSE_SECONDS

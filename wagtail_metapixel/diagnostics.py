@@ -12,7 +12,7 @@ from django.db import connections
 from django.db.models import Count, Min, Sum
 from django.utils import timezone
 
-from wagtail_metapixel import browser, conf, graph_api, outbox, site_settings
+from wagtail_metapixel import browser, conf, counters, graph_api, outbox, site_settings, visitor
 from wagtail_metapixel.graph_api import Kind
 from wagtail_metapixel.models import (
     ConsentProvider,
@@ -78,7 +78,9 @@ def deployment() -> Iterator[Finding]:
 def _graph() -> Finding:
     address = f"{conf.graph_url()}/{conf.graph_version()}"
     if conf.sandbox_url():
-        return Finding(Level.NOTE, "sandbox", f"Events go to the sandbox at {address}, not to Meta.")
+        return Finding(
+            Level.NOTE, "sandbox", f"Events go to the sandbox at {address}, not to Meta."
+        )
     return _ok("graph", f"Events go to {address}.")
 
 
@@ -118,9 +120,7 @@ def _database() -> Finding:
     using = outbox.alias()
     vendor = connections[using].vendor
     driver = conf.driver()
-    options = connections[using].settings_dict.get("OPTIONS") or {}
-    immediate = str(options.get("transaction_mode") or "").upper() == "IMMEDIATE"
-    if driver == "thread" and vendor == "sqlite" and not immediate:
+    if driver == "thread" and not outbox.bears_second_writer(using):
         return _problem(
             "delivery",
             "The delivery thread does not run: this SQLite database is not in IMMEDIATE mode.",
@@ -135,7 +135,9 @@ def _proxies() -> Finding:
     if trusted:
         return _ok("proxies", f"Trusted proxies: {conf.get('TRUSTED_PROXIES')}.")
     seen = Counter.objects.using(outbox.alias()).filter(
-        kind="diagnostic", reason=UNDECLARED_PROXY, day__gte=timezone.now().date() - timedelta(7)
+        kind=counters.DIAGNOSTIC,
+        reason=visitor.UNDECLARED_PROXY,
+        day__gte=timezone.now().date() - timedelta(7),
     )
     if seen.exists():
         return _problem(
@@ -144,9 +146,6 @@ def _proxies() -> Finding:
             f'Set {conf.SETTING}["TRUSTED_PROXIES"] = 1, or the number of proxies before the shop.',
         )
     return _ok("proxies", "No proxy is declared, and none was seen.")
-
-
-UNDECLARED_PROXY = "a proxy that nobody declared"
 
 
 # A site
@@ -176,9 +175,7 @@ def _site(site: SiteConfig, *, network: bool) -> Iterator[Finding]:
         yield from _pixel(name, site, pixel, network=network)
 
 
-def _pixel(
-    name: str, site: SiteConfig, pixel: PixelConfig, *, network: bool
-) -> Iterator[Finding]:
+def _pixel(name: str, site: SiteConfig, pixel: PixelConfig, *, network: bool) -> Iterator[Finding]:
     subject = f"{name} pixel {pixel.pixel_id}"
     if site.hostname not in pixel.hosts:
         yield _problem(
@@ -245,7 +242,9 @@ def _meta_answers(subject: str, pixel_id: str, token: str) -> Finding:
 def waiting() -> Iterator[Finding]:
     """Examine the outbox: how much waits, since when, and what ended badly."""
     rows = OutboxEvent.objects.using(outbox.alias())
-    pending = rows.filter(state=State.PENDING).aggregate(count=Count("pk"), oldest=Min("recorded_at"))
+    pending = rows.filter(state=State.PENDING).aggregate(
+        count=Count("pk"), oldest=Min("recorded_at")
+    )
     if not pending["count"]:
         yield _ok("outbox", "Nothing waits.")
     elif timezone.now() - pending["oldest"] > LATE:

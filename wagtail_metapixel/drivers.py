@@ -118,17 +118,9 @@ def connect() -> None:
 
 def may_start() -> bool:
     """Tell whether a thread may run here: not in tests, not on SQLite without ``IMMEDIATE``."""
-    return not in_tests() and not sqlite_without_immediate(outbox.alias())
+    return not in_tests() and outbox.bears_second_writer(outbox.alias())
 
 
 def in_tests() -> bool:
     """Tell whether this process runs a test suite."""
     return "pytest" in sys.modules or sys.argv[1:2] == ["test"]
-
-
-def sqlite_without_immediate(using: str) -> bool:
-    """Tell whether a second writer would make the shop's own transactions fail."""
-    database = connections[using]
-    options = database.settings_dict.get("OPTIONS") or {}
-    mode = str(options.get("transaction_mode") or "").upper()
-    return database.vendor == "sqlite" and mode not in {"IMMEDIATE", "EXCLUSIVE"}

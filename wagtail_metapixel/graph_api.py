@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -133,9 +134,7 @@ def _without_error(status: int, headers: Mapping[str, str]) -> Answer:
     return Answer(kind=Kind.UNKNOWN if status >= 500 else Kind.ACCESS, message=message)
 
 
-def _kind(
-    status: int, code: int | None, subcode: int | None, error: Mapping[str, Any]
-) -> Kind:
+def _kind(status: int, code: int | None, subcode: int | None, error: Mapping[str, Any]) -> Kind:
     if status == 429 or code in THROTTLING_CODES:
         return Kind.THROTTLED
     if code in TRANSIENT_CODES or error.get("is_transient") is True:
@@ -163,7 +162,7 @@ def _wait(headers: Mapping[str, str]) -> float:
         seconds = float(headers.get("Retry-After", ""))
     except ValueError:
         seconds = 60.0
-    return min(max(seconds, 1.0), PAUSE_CAP_SECONDS) if seconds == seconds else 60.0
+    return 60.0 if math.isnan(seconds) else min(max(seconds, 1.0), PAUSE_CAP_SECONDS)
 
 
 def _integer(value: Any) -> int | None:
@@ -205,7 +204,12 @@ def _exchange(
         return 0, b"", {}, _broken_connection(error)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         close()
-        return 0, b"", {}, Answer(kind=Kind.UNKNOWN, message=f"{type(error).__name__} while sending")
+        return (
+            0,
+            b"",
+            {},
+            Answer(kind=Kind.UNKNOWN, message=f"{type(error).__name__} while sending"),
+        )
     return response.status_code, reply, response.headers, None
 
 

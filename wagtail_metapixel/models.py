@@ -47,7 +47,7 @@ class PageViewMirror(models.TextChoices):
 
 
 @register_setting(icon="view")
-class MetaPixelSettings(BaseSiteSetting, ClusterableModel):  # type: ignore[misc]
+class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
     """What the owner of one site decided."""
 
     enabled = models.BooleanField(
@@ -71,7 +71,9 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):  # type: ignore[misc
     respect_gpc = models.BooleanField(
         _("treat Global Privacy Control as a refusal"),
         default=True,
-        help_text=_("A browser that sends Sec-GPC: 1 opts its visitor out, whatever a banner says."),
+        help_text=_(
+            "A browser that sends Sec-GPC: 1 opts its visitor out, whatever a banner says."
+        ),
     )
     advanced_matching = models.BooleanField(
         _("advanced matching"),
@@ -152,7 +154,7 @@ class MetaPixel(Orderable):
         """Return the stored token, or ``""`` when there is none or no key opens it."""
         if not self.access_token_encrypted:
             return ""
-        return (keys.decrypt(self.access_token_encrypted) or b"").decode()
+        return (keys.decrypt(bytes(self.access_token_encrypted)) or b"").decode()
 
 
 class InstallationKey(models.Model):

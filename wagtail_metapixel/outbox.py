@@ -46,6 +46,18 @@ def alias(using: str | None = None) -> str:
     return using or router.db_for_write(OutboxEvent) or "default"
 
 
+def bears_second_writer(using: str) -> bool:
+    """Tell whether a thread may write beside the shop's own transactions.
+
+    Not on SQLite unless each transaction takes its lock at once (``IMMEDIATE``): one that reads
+    first and writes later fails as soon as somebody else wrote in between.
+    """
+    database = connections[using]
+    options = database.settings_dict.get("OPTIONS") or {}
+    mode = str(options.get("transaction_mode") or "").upper()
+    return database.vendor != "sqlite" or mode in {"IMMEDIATE", "EXCLUSIVE"}
+
+
 # Recording
 
 
@@ -185,7 +197,7 @@ def _held(rows: Iterable[OutboxEvent], token: uuid.UUID, using: str) -> QuerySet
     )
 
 
-def _from_now(delay: timedelta) -> ExpressionWrapper:
+def _from_now(delay: timedelta) -> ExpressionWrapper[Any]:
     # The database's clock, not ours: leases must mean the same to workers on several machines.
     return ExpressionWrapper(Now() + delay, output_field=DateTimeField())
 
@@ -210,7 +222,8 @@ def decide_keys(
         (key.pixel_id, key.event_name, key.event_id): key
         for key in SentKey.objects.using(using).filter(event_id__in={row.event_id for row in keyed})
     }
-    duplicates, waiting = [], []
+    duplicates: list[OutboxEvent] = []
+    waiting: list[OutboxEvent] = []
     for row in keyed:
         key = known[row.pixel_id, row.event_name, row.event_id]
         if key.row_id != row.pk:

@@ -137,6 +137,13 @@ def clear(**_kwargs: Any) -> None:
     _latest = _EMPTY
 
 
+def make_installation_key(*, using: str, **_kwargs: Any) -> None:
+    """Make the installation key where it is missing. Receiver of ``post_migrate``."""
+    if router.allow_migrate_model(using, InstallationKey):
+        InstallationKey.ensure(using)
+        clear()
+
+
 def access_token(pixel_id: str) -> str:
     """Return the token for ``pixel_id``, or ``""``: the deployment's first, then the admin's."""
     if fixed := conf.access_token(pixel_id):
@@ -150,7 +157,9 @@ def access_token(pixel_id: str) -> str:
 def _read() -> Snapshot:
     alias = router.db_for_read(MetaPixelSettings) or "default"
     # A failing SELECT would spoil the caller's own transaction on PostgreSQL.
-    shield = transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
+    shield = (
+        transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
+    )
     with shield:
         settings_by_site = {
             row.site_id: row

@@ -56,7 +56,7 @@ class Tracked:
         return self.recorded
 
 
-def track(
+def track(  # noqa: PLR0913 - keywords, each of them something a caller may know better
     name: str,
     request: HttpRequest | None = None,
     *,
@@ -393,5 +393,3 @@ def _refuse_event_loop() -> None:
     except RuntimeError:
         return
     raise EventError("track", "was called from async code; use `await atrack(...)` there")
-
-

@@ -12,14 +12,13 @@ import functools
 import json
 import logging
 import re
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import RawPostDataException
 from django.utils import timezone
@@ -27,7 +26,6 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.csrf import csrf_exempt
 
 from wagtail_metapixel import (
-    browser,
     catalogue,
     consent,
     counters,
@@ -66,7 +64,7 @@ Body = dict[str, Any]
 View = Callable[[HttpRequest], HttpResponse]
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A request that is turned away, with its status and a word for the counters."""
 
     def __init__(self, status: int, word: str) -> None:
@@ -88,7 +86,7 @@ def _door(
             site = _own_site(held)
             _same_origin(held)
             response = answer(held, site, _body(request))
-        except _Refused as refused:
+        except _RefusedError as refused:
             counters.add(counters.Item(counters.REFUSED, refused.word))
             response = HttpResponse(status=refused.status)
             if refused.status == 405:
@@ -114,7 +112,7 @@ def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     """Record the page events of one view and keep the first-party ids alive."""
     told = body.get("events")
     if not isinstance(told, list) or not 1 <= len(told) <= EVENTS_MAX:
-        raise _Refused(400, "collect: no events")
+        raise _RefusedError(400, "collect: no events")
     decision = consent.decide(site, None, held=held)
     response = HttpResponse(status=204)
     if not decision.allowed:
@@ -143,29 +141,29 @@ def _one_declared(item: Mapping[str, Any], site: SiteConfig) -> tracking.Declare
     event_id = item.get("event_id")
     if not isinstance(event_id, str) or not _UUID4.fullmatch(event_id):
         return None
-    text = item.get("declaration")
-    if text is None:
+    if item.get("declaration") is None:
         name = item.get("event_name")
-        if not isinstance(name, str) or name not in UNSIGNED:
-            return None
-        return tracking.Declared(event_name=name, event_id=event_id, custom_data={})
-    signature = item.get("signature")
-    if not (isinstance(text, str) and isinstance(signature, str)):
-        return None
-    if not keys.declaration_is_ours(text, signature, site.site_pk):
-        return None
-    declaration = json.loads(text)
-    name = declaration["event_name"]
-    if not catalogue.is_page_event(name):
+        unsigned = isinstance(name, str) and name in UNSIGNED
+        declaration: Body | None = {"event_name": name} if unsigned else None
+    else:
+        declaration = _signed(item.get("declaration"), item.get("signature"), site)
+    if declaration is None or not catalogue.is_page_event(declaration["event_name"]):
         return None
     return tracking.Declared(
-        event_name=name, event_id=event_id, custom_data=declaration.get("custom_data", {})
+        event_name=declaration["event_name"],
+        event_id=event_id,
+        custom_data=declaration.get("custom_data", {}),
     )
 
 
-def _browser_visitor(
-    held: Capture, site: SiteConfig, decision: Decision, body: Body
-) -> Visitor:
+def _signed(text: Any, signature: Any, site: SiteConfig) -> Body | None:
+    if not (isinstance(text, str) and isinstance(signature, str)):
+        return None
+    ours = keys.declaration_is_ours(text, signature, site.site_pk)
+    return json.loads(text) if ours else None
+
+
+def _browser_visitor(held: Capture, site: SiteConfig, decision: Decision, body: Body) -> Visitor:
     """Return the visitor, with the page and the first-party ids as the browser told them."""
     person = visitor.read(held, site, consent=decision.choice, consent_proof=decision.proof)
     fbp, fbc = Fbp.parse(_text(body, "fbp")), Fbc.parse(_text(body, "fbc"))
@@ -180,9 +178,7 @@ def _browser_visitor(
     )
 
 
-def _keep_meta_cookies(
-    response: HttpResponse, held: Capture, person: Visitor, body: Body
-) -> None:
+def _keep_meta_cookies(response: HttpResponse, held: Capture, person: Visitor, body: Body) -> None:
     # Set by a server, a cookie lives as long as it says; Safari cuts those of scripts to 7 days.
     domain = _text(body, "domain").lower()
     inside = domain and (held.host == domain or held.host.endswith(f".{domain}"))
@@ -214,16 +210,14 @@ def echo(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     """Return the browser copies of the asked ids, none older than half an hour."""
     asked = body.get("ids")
     if not isinstance(asked, list) or len(asked) > EVENTS_MAX:
-        raise _Refused(400, "echo: no ids")
+        raise _RefusedError(400, "echo: no ids")
     ids = [item for item in asked if isinstance(item, str) and _EVENT_ID.fullmatch(item)]
     if not ids or not consent.decide(site, None, held=held).allowed:
         return JsonResponse({"events": []})
     return JsonResponse({"events": _copies(ids, site, newer_than=ECHO_WINDOW)})
 
 
-def _copies(
-    ids: Iterable[str], site: SiteConfig, *, newer_than: timedelta
-) -> list[dict[str, Any]]:
+def _copies(ids: Iterable[str], site: SiteConfig, *, newer_than: timedelta) -> list[dict[str, Any]]:
     rows = OutboxEvent.objects.using(outbox.alias()).filter(
         event_id__in=list(ids),
         site_pk=site.site_pk,
@@ -249,15 +243,13 @@ def ticket(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
         _text(body, "ticket"), site.site_pk, max_age=declarations.TICKET_SECONDS
     )
     if claims is None:
-        raise _Refused(400, "ticket: not ours or too old")
+        raise _RefusedError(400, "ticket: not ours or too old")
     decision = consent.decide(site, None, held=held)
     if not decision.allowed:
         return HttpResponse(status=204)
     event_id = str(claims["i"])
     rows = list(
-        OutboxEvent.objects.using(outbox.alias()).filter(
-            event_id=event_id, site_pk=site.site_pk
-        )
+        OutboxEvent.objects.using(outbox.alias()).filter(event_id=event_id, site_pk=site.site_pk)
     )
     if not rows:
         return JsonResponse({"wait": True})
@@ -291,7 +283,7 @@ def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     """Keep the visitor's answer in our cookie, with proof; stop what waits on withdrawal."""
     choice = body.get("choice")
     if choice not in {"granted", "denied", "withdrawn"}:
-        raise _Refused(400, "consent: no choice")
+        raise _RefusedError(400, "consent: no choice")
     response = HttpResponse(status=204)
     if choice == "withdrawn":
         person = visitor.read(held, site, consent=Choice.DENIED, consent_proof="")
@@ -316,24 +308,24 @@ def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
 
 def _own_site(held: Capture) -> SiteConfig:
     if held.method != "POST":
-        raise _Refused(405, "not a POST")
+        raise _RefusedError(405, "not a POST")
     site = held.site()
     if site is None:
-        raise _Refused(404, "no site")
+        raise _RefusedError(404, "no site")
     if visitor.OFF_COOKIE in held.cookies:
-        raise _Refused(204, "staff")
+        raise _RefusedError(204, "staff")
     return site
 
 
 def _same_origin(held: Capture) -> None:
     fetch_site = held.header("Sec-Fetch-Site")
     if fetch_site and fetch_site != "same-origin":
-        raise _Refused(403, "another origin")
+        raise _RefusedError(403, "another origin")
     origin = held.header("Origin") or held.header("Referer")
     if not origin and not fetch_site:
-        raise _Refused(403, "no origin")
+        raise _RefusedError(403, "no origin")
     if origin and not _is_own_origin(origin, held):
-        raise _Refused(403, "another origin")
+        raise _RefusedError(403, "another origin")
 
 
 def _is_own_origin(origin: str, held: Capture) -> bool:
@@ -347,21 +339,21 @@ def _is_own_origin(origin: str, held: Capture) -> bool:
 
 def _body(request: HttpRequest) -> Body:
     if (request.content_type or "").lower() not in _CONTENT_TYPES:
-        raise _Refused(415, "content type")
+        raise _RefusedError(415, "content type")
     try:
         length = int(request.META.get("CONTENT_LENGTH") or -1)
     except ValueError:
         length = -1
     if length < 0:
-        raise _Refused(411, "no length")
+        raise _RefusedError(411, "no length")
     if length > BODY_BYTES:
-        raise _Refused(413, "too long")
+        raise _RefusedError(413, "too long")
     try:
         parsed = json.loads(request.body)
     except (ValueError, RecursionError, RawPostDataException, OSError):
-        raise _Refused(400, "not JSON") from None
+        raise _RefusedError(400, "not JSON") from None
     if not isinstance(parsed, dict) or _depth(parsed) > DEPTH_MAX:
-        raise _Refused(400, "not a flat object")
+        raise _RefusedError(400, "not a flat object")
     return parsed
 
 

@@ -22,13 +22,14 @@ from django.http.cookie import parse_cookie
 from django.http.request import split_domain_port
 from django.utils import timezone
 
-from wagtail_metapixel import conf, events, keys
+from wagtail_metapixel import conf, counters, events, keys
 from wagtail_metapixel.matching import Fbc, Fbp, public_ip
 from wagtail_metapixel.models import VisitorRecord
 from wagtail_metapixel.site_settings import SiteConfig, Snapshot, current
 
 OFF_COOKIE = "metapixel_off"
 CONSENT_COOKIE = "metapixel_consent"
+UNDECLARED_PROXY = "a proxy that nobody declared"
 RECORD_LIFETIME = timedelta(days=7)
 
 _CAPTURE = "_metapixel"
@@ -188,8 +189,10 @@ def client_ip_address(meta: Mapping[str, Any]) -> str:
     stands further left was written by the visitor.
     """
     trusted = conf.trusted_proxies()
+    if trusted == 0 and "HTTP_X_FORWARDED_FOR" in meta and not public_ip(_remote(meta)):
+        counters.add(counters.Item(counters.DIAGNOSTIC, UNDECLARED_PROXY))
     chain = [part.strip() for part in str(meta.get("HTTP_X_FORWARDED_FOR", "")).split(",")]
-    chain = [*(part for part in chain if part), str(meta.get("REMOTE_ADDR", "") or "")]
+    chain = [*(part for part in chain if part), _remote(meta)]
     if isinstance(trusted, int):
         position = -1 - trusted
         address = chain[position] if len(chain) > trusted else chain[0]
@@ -238,7 +241,7 @@ def recall(key: keys.Key, *, using: str) -> Visitor | None:
         .order_by("-id")
         .first()
     )
-    data = keys.decrypt(row.data) if row else None
+    data = keys.decrypt(bytes(row.data)) if row else None
     return Visitor(**json.loads(data)) if data else None
 
 
@@ -264,6 +267,10 @@ def _host_of(url: str) -> str:
         return (urlsplit(url).hostname or "").lower()
     except ValueError:
         return ""
+
+
+def _remote(meta: Mapping[str, Any]) -> str:
+    return str(meta.get("REMOTE_ADDR") or "")
 
 
 def _inside(address: str, networks: conf.Networks) -> bool:

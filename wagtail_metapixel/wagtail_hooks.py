@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wagtail_metapixel import admin_forms
+from wagtail_metapixel.admin import forms
 from wagtail_metapixel.models import MetaPixelSettings
 
-MetaPixelSettings.edit_handler = admin_forms.edit_handler()
+MetaPixelSettings.edit_handler = forms.edit_handler()

@@ -29,8 +29,6 @@ def _text(autocomplete, **attrs):
 class CheckoutForm(forms.ModelForm):
     """Who orders, and where to."""
 
-    template_name = "shop/includes/form.html"
-
     class Meta:
         model = Order
         fields = [

@@ -92,6 +92,11 @@ class ProductPage(Page):
     parent_page_types = ["shop.CategoryPage"]
     subpage_types = []
 
+    def get_context(self, request, *args, **kwargs):
+        context = super().get_context(request, *args, **kwargs)
+        context["category"] = self.get_parent()
+        return context
+
     @property
     def picture_file(self):
         return f"shop/pictures/{self.picture}.svg"

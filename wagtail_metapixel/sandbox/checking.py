@@ -26,6 +26,14 @@ def is_amount(value: object) -> bool:
     return is_number(value) or (isinstance(value, str) and bool(_NUMERIC.fullmatch(value)))
 
 
+def is_deeper(value: object, levels: int) -> bool:
+    """Whether objects and arrays are nested in more than ``levels`` levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(is_deeper(item, levels - 1) for item in inner)
+
+
 _TYPES: Final[dict[str, Callable[[object], bool]]] = {
     "boolean": lambda value: isinstance(value, bool),
     "integer": is_integer,

@@ -137,7 +137,8 @@ CATALOGUE: Final = {
 
 def explain(code: str, channel: str) -> dict[str, str]:
     """One diagnostic as JSON: ``code``, ``channel``, ``level``, ``title`` and ``text``."""
-    return {"code": code, "channel": channel, **CATALOGUE[code]._asdict()}
+    level, title, text = CATALOGUE[code]
+    return {"code": code, "channel": channel, "level": level, "title": title, "text": text}
 
 
 def copy_diagnostics(copy: Copy) -> list[str]:
@@ -239,7 +240,9 @@ def _is_misspelled(copy: Copy) -> bool:
 
 
 def _has_personal_url(copy: Copy) -> bool:
-    return any(_ADDRESS.search(_readable(url)) for url in (copy.event_source_url, copy.referrer_url))
+    return any(
+        _ADDRESS.search(_readable(url)) for url in (copy.event_source_url, copy.referrer_url)
+    )
 
 
 def _readable(url: str) -> str:

@@ -28,7 +28,7 @@ from wagtail_metapixel.sandbox.wire import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wagtail_metapixel.sandbox.misbehaviour import Misbehaviour, Misbehaving
+    from wagtail_metapixel.sandbox.misbehaviour import Misbehaving, Misbehaviour
     from wagtail_metapixel.sandbox.store import Store
 
 _CREATED: Final = "2026-01-01T00:00:00+0000"

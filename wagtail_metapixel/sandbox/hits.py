@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from wagtail_metapixel.sandbox import rules
+from wagtail_metapixel.sandbox.checking import is_deeper
 from wagtail_metapixel.sandbox.records import Copy
 from wagtail_metapixel.sandbox.user_data import is_digest
 from wagtail_metapixel.sandbox.wire import form_fields, parse_json
@@ -80,9 +81,10 @@ def _decoded(key: str, value: str) -> Any:
     """Everything in a URL is text: give arrays, objects and amounts their type again."""
     if key in _NUMBERS or value[:1] in "[{":
         try:
-            return parse_json(value)
+            decoded = parse_json(value)
         except ValueError:
             return value
+        return value if is_deeper(decoded, rules.MAX_DEPTH) else decoded
     return value
 
 

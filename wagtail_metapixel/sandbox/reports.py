@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from wagtail_metapixel.sandbox.comparison import differences, lacking
@@ -40,15 +39,13 @@ def record_json(record: Record) -> dict[str, Any]:
 
 def copy_json(copy: Copy) -> dict[str, Any]:
     """One copy, with the names of its match keys beside their values."""
-    return asdict(copy) | {"match_keys": sorted(copy.user_data)}
+    return {**vars(copy), "match_keys": sorted(copy.user_data)}
 
 
 def _differences(browser: Copy | None, server: Copy | None) -> list[dict[str, Any]]:
     if browser is None or server is None:
         return []
-    return differences(
-        browser.custom_data, server.custom_data, browser.user_data, server.user_data
-    )
+    return differences(browser.custom_data, server.custom_data, browser.user_data, server.user_data)
 
 
 def _diagnostics(record: Record) -> list[dict[str, str]]:

@@ -83,6 +83,8 @@ ACTION_SOURCES: Final = {
 FUTURE_TOLERANCE: Final = 60
 
 MAX_EVENTS: Final = 1000
+#: Ours, not Meta's: a record is walked by recursion.
+MAX_DEPTH: Final = 12
 DEDUPLICATION_WINDOW: Final = 2 * DAY
 BROWSER_PREFERRED_WITHIN: Final = 300
 OFFLINE_DEDUPLICATION_WINDOW: Final = 7 * DAY

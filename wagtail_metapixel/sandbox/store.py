@@ -42,10 +42,14 @@ class Store:
     """
 
     def __init__(
-        self, max_records: int = MAX_RECORDS, clock: Callable[[], float] = time.time
+        self,
+        max_records: int = MAX_RECORDS,
+        clock: Callable[[], float] = time.time,
+        on_rejection: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.clock = clock
-        self._max_records = max_records
+        self.capacity = max_records
+        self._on_rejection = on_rejection
         self._changed = Condition()
         self._sequence = 0
         self._next_id = 1
@@ -77,6 +81,8 @@ class Store:
             self._totals["rejected"] += 1
             self._rejections.append({"sequence": self._sequence, **rejection})
             self._changed.notify_all()
+        if self._on_rejection is not None:
+            self._on_rejection(rejection)
 
     def clear(self) -> None:
         """Forget everything, as if the sandbox had just started."""
@@ -123,7 +129,7 @@ class Store:
         ``generation`` changes when the store was cleared.
         """
         with self._changed:
-            newer = []
+            newer: list[dict[str, Any]] = []
             for record in reversed(self._records.values()):
                 if record.sequence <= since or len(newer) == limit:
                     break
@@ -190,16 +196,14 @@ class Store:
         self._records[record.id] = record
         self._keys[record.id] = []
         self._totals["events"] += 1
-        if len(self._records) > self._max_records:
+        if len(self._records) > self.capacity:
             self._forget(next(iter(self._records)))
         return record
 
     def _same_value_again(self, copy: Copy) -> bool:
         if copy.event_name not in rules.VALUE_EVENTS:
             return False
-        recent = self._values.setdefault(
-            (copy.pixel, copy.event_name), deque(maxlen=_SAME_VALUES)
-        )
+        recent = self._values.setdefault((copy.pixel, copy.event_name), deque(maxlen=_SAME_VALUES))
         recent.append(str(copy.custom_data.get("value")))
         return len(recent) == _SAME_VALUES and len(set(recent)) == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wagtail_metapixel.sandbox import rules
-from wagtail_metapixel.sandbox.checking import check_choice, check_type, is_integer
+from wagtail_metapixel.sandbox.checking import check_choice, check_type, is_deeper, is_integer
 from wagtail_metapixel.sandbox.custom_data import check_custom_data
 from wagtail_metapixel.sandbox.graph_errors import (
     invalid_event,
@@ -38,6 +38,8 @@ def check_event(event: Any, path: str, now: float) -> None:
     """Raise :class:`GraphError` unless Meta would take ``event``, which stands at ``path``."""
     if not isinstance(event, dict):
         raise invalid_parameter(path, "Expected an object")
+    if is_deeper(event, rules.MAX_DEPTH):
+        raise invalid_parameter(path, "Nested too deep")
     for key in event:
         if key not in rules.EVENT_KEYS:
             raise unexpected_key(key, path)

@@ -6,10 +6,13 @@ import json
 from dataclasses import dataclass
 from email.parser import BytesParser
 from email.policy import HTTP
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
 from wagtail_metapixel.sandbox.graph_errors import GraphError, invalid_parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FORM: Final = "application/x-www-form-urlencoded"
 
@@ -32,6 +35,19 @@ class Request:
 
 
 @dataclass(frozen=True)
+class ReceivedRequest(Request):
+    """A request with what became of it. ``received`` is Unix seconds."""
+
+    status: int = 0
+    received: float = 0
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of a Graph call, decoded; see :func:`parameters`."""
+        return parameters(self)
+
+
+@dataclass(frozen=True)
 class Response:
     """One HTTP answer. ``drop`` closes the connection with a reset instead of answering."""
 
@@ -42,6 +58,8 @@ class Response:
     drop: bool = False
     #: Seconds to wait before the answer is written.
     delay: float = 0
+    #: An answer without end, written part by part after ``body``.
+    stream: Iterator[bytes] | None = None
 
 
 def json_response(

@@ -35,7 +35,7 @@ class Command(BaseCommand):
             "--batch", type=int, default=1000, metavar="N", help="events a request, 1 to 1000"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_args: Any, **options: Any) -> None:
         """Send until done or stopped."""
         if not 1 <= options["batch"] <= 1000:
             raise CommandError("--batch has to be a number from 1 to 1000.")
@@ -58,7 +58,9 @@ class Command(BaseCommand):
                 break
         self.stdout.write(_line(total))
         if total.messages:
-            raise CommandError("Not everything could be sent; see the messages above.", returncode=1)
+            raise CommandError(
+                "Not everything could be sent; see the messages above.", returncode=1
+            )
 
     def _forever(self, options: dict[str, Any]) -> None:
         stop = threading.Event()

@@ -27,7 +27,7 @@ class Command(BaseCommand):
             "--offline", action="store_true", help="do not ask Meta, look at this machine only"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_args: Any, **options: Any) -> None:
         """Examine and print."""
         counters.flush(using=outbox.alias())
         try:

@@ -139,12 +139,10 @@
     const script = document.createElement('script');
     script.onload = () => settle('loaded');
     script.onerror = () => settle('failed');
-    let url = config.script;
+    const rules = { createScriptURL: (url) => url };
+    const trusted = safe(() => trustedTypes.createPolicy('metapixel', rules).createScriptURL(config.script));
     try {
-      url = trustedTypes.createPolicy('metapixel', { createScriptURL: (u) => u }).createScriptURL(url);
-    } catch (error) {} // no Trusted Types here, or no policy of this name
-    try {
-      script.src = url;
+      script.src = trusted() || config.script; // the second where Trusted Types are unknown, or refuse the name
       document.head.append(script);
     } catch (error) {
       settle('failed');
@@ -160,8 +158,9 @@
     if (fired.has(id)) return;
     fired.add(id);
     const verb = STANDARD.includes(name) ? 'trackSingle' : 'trackSingleCustom';
-    started.forEach((p) => {
-      if (only ? only.includes(p.id) : !p.events || p.events.includes(name)) fbq(verb, p.id, name, params || {}, { eventID: id });
+    started.forEach((one) => {
+      const wanted = only ? only.includes(one.id) : !one.events || one.events.includes(name);
+      if (wanted) fbq(verb, one.id, name, params || {}, { eventID: id });
     });
   });
 
@@ -202,10 +201,8 @@
 
   const flush = safe((response) => {
     if (!config || new URL(response.url, location.href).origin !== location.origin) return;
-    const header = (name) => response.headers.get(name);
-    decode(header('Metapixel-Echo'));
-    // A page about to be left leaves the cookies to the next one.
-    if ((response.redirected || header('HX-Location')) && !header('HX-Redirect') && !header('HX-Refresh')) take();
+    decode(response.headers.get('Metapixel-Echo'));
+    if (response.redirected) take(); // a redirect has no header that can be read
     scan();
   });
 

@@ -30,7 +30,7 @@ class EventsField(forms.MultipleChoiceField):
         super().__init__(choices=choices, required=False, **kwargs)
 
 
-class MetaPixelForm(WagtailAdminModelForm):  # type: ignore[misc]
+class MetaPixelForm(WagtailAdminModelForm):
     """A pixel with its token. The stored token never enters a page; a blank field keeps it."""
 
     access_token = forms.CharField(
@@ -82,7 +82,7 @@ class MetaPixelForm(WagtailAdminModelForm):  # type: ignore[misc]
         return saved
 
 
-class MetaPixelSettingsForm(WagtailAdminModelForm):  # type: ignore[misc]
+class MetaPixelSettingsForm(WagtailAdminModelForm):
     """The settings of a site. Consent "not required" needs the owner's word for it."""
 
     def clean(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):  # type: ignore[misc]
         return saved
 
 
-class PixelsPanel(InlinePanel):  # type: ignore[misc]
+class PixelsPanel(InlinePanel):
     """An inline panel whose rows are :class:`MetaPixelForm`."""
 
     def get_form_options(self) -> dict[str, Any]:

@@ -1,0 +1,620 @@
+"""What is known about a person, in the form in which Meta can match it.
+
+Each field has one small normaliser in :data:`_FIELDS`; where Meta's own libraries disagree,
+``docs/matching.md`` says what was chosen and why. What fails its rule is left out: half a match
+key, or the hash of nothing, is worse than none. Texts that go out of here name fields, never
+values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import time
+import unicodedata
+import uuid
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import Enum
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from django.utils.functional import Promise
+
+from wagtail_metapixel.catalogue import DAY, INVALID_USER_DATA_SETS, USER_DATA, Problem
+from wagtail_metapixel.exceptions import EventError
+
+try:
+    import phonenumbers
+
+    HAS_PHONENUMBERS = True
+except ImportError:
+    HAS_PHONENUMBERS = False
+"""Whether the extra ``phone`` is installed."""
+
+RAW_MAX = 500
+"""Characters of a value; nobody's name is longer."""
+USER_AGENT_MAX = 1024
+
+Normaliser = Callable[[str, str | None, str | None], str | None]
+
+
+def match(
+    user_data: Mapping[str, Any], *, region: str | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return ``user_data`` under Meta's keys, normalised and hashed, and what was left out.
+
+    Takes readable names (``email``) and Meta's (``em``), single values and lists. Hashed keys
+    become sorted lists of SHA-256 digests, the others texts. ``region``, such as ``"PL"``, is
+    where phone numbers without a country code belong.
+    """
+    found: dict[str, Any] = {}
+    problems: list[Problem] = []
+    country = _only_country(user_data)
+    for name, raw in user_data.items():
+        if raw is None or raw == "":
+            continue
+        entry = _FIELDS.get(name)
+        if entry is None:
+            problems.append(_unknown(name))
+            continue
+        values = _values(entry, raw, region, country, problems)
+        if values:
+            _add(found, entry, values)
+    return found, problems
+
+
+def normalise(
+    field_key: str, raw: Any, *, region: str | None = None, country: str | None = None
+) -> str | None:
+    """Return one value as Meta wants it before hashing, ``None`` when it breaks its rule.
+
+    ``country``, two lower-case letters, decides what a state or a postcode looks like. A SHA-256
+    digest comes back as it is, in lower case.
+    """
+    entry = _FIELDS.get(field_key)
+    if entry is None:
+        raise EventError("user_data", "has no such key")
+    text = _prepared(entry, raw)
+    return _normalised(entry, text, region, country) if text else None
+
+
+def hash_value(normalised: str) -> str:
+    """Return the SHA-256 of a normalised value, 64 lower-case hex; a digest stays as it is."""
+    if not normalised:
+        raise ValueError("An empty value is never hashed.")
+    if len(normalised) == 64 and _DIGEST.fullmatch(normalised):
+        return normalised
+    return sha256(normalised.encode()).hexdigest()
+
+
+def enough(user_data: Mapping[str, Any]) -> bool:
+    """Tell whether Meta accepts an event with these of its keys, or calls it too broad."""
+    keys = {key for key, value in user_data.items() if value and key in USER_DATA}
+    return bool(keys) and not any(keys <= broad for broad in INVALID_USER_DATA_SETS)
+
+
+class _Field(NamedTuple):
+    key: str
+    name: str
+    hashed: bool
+    many: bool
+    numeric: bool
+    """Whether an ``int`` says the same as its text: not where leading zeros count."""
+    rule: str
+    normaliser: Normaliser
+
+
+def _values(
+    entry: _Field, raw: Any, region: str | None, country: str | None, problems: list[Problem]
+) -> list[str]:
+    values = []
+    several = isinstance(raw, (list, tuple, set, frozenset))
+    for item in raw if several else (raw,):
+        text = _prepared(entry, item)
+        value = _normalised(entry, text, region, country) if text else None
+        if value and entry.key == "ph" and text and _is_uncertain(text, region):
+            problems.append(Problem(entry.name, _UNCERTAIN_PHONE))
+        elif value:
+            values.append(value)
+        elif text or not _is_blank(item):
+            problems.append(Problem(entry.name, entry.rule, mistake=text is None))
+    if entry.key == "external_id" and any("@" in value for value in values):
+        problems.append(Problem(entry.name, "is an e-mail address: use a key that never changes"))
+    return values
+
+
+def _add(found: dict[str, Any], entry: _Field, values: list[str]) -> None:
+    if not entry.hashed:
+        found.setdefault(entry.key, values[0])
+    elif not entry.many:
+        found.setdefault(entry.key, hash_value(values[0]))
+    elif len(values) == 1 and entry.key not in found:
+        found[entry.key] = [hash_value(values[0])]
+    else:
+        found[entry.key] = sorted({*map(hash_value, values), *found.get(entry.key, ())})
+
+
+def _unknown(name: object) -> Problem:
+    if not isinstance(name, str) or not name.isidentifier() or len(name) > 50:
+        return Problem("user_data", "has a key Meta does not know", mistake=True)
+    near = difflib.get_close_matches(name, _FIELDS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return Problem(name, f"is not a key of user_data{hint}", mistake=True)
+
+
+def _only_country(user_data: Mapping[str, Any]) -> str | None:
+    raw = user_data.get("country")
+    text = _prepared(_FIELDS["country"], raw) if raw else None
+    return _country(text, None, None) if text else None
+
+
+# From anything to a text
+
+# Zero-width and direction marks, and halves of surrogate pairs, which have no UTF-8.
+_INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff]+"
+)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MARKED_DIGEST = re.compile(r"([0-9A-Fa-f]{64})(?:\.(?:[\w-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?", re.ASCII)
+_FOREIGN_DIGEST = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{128}")
+
+
+def _prepared(entry: _Field, raw: Any) -> str | None:
+    """Return ``raw`` as trimmed NFC text; ``None`` when it is of a type that cannot be one."""
+    if type(raw) is not str:
+        raw = _text_of(entry, raw)
+        if raw is None:
+            return None
+    if len(raw) > RAW_MAX and entry.key != "client_user_agent":
+        return None
+    if not raw.isascii():
+        raw = unicodedata.normalize("NFC", _INVISIBLE.sub("", raw))
+    return str(raw.strip())
+
+
+def _text_of(entry: _Field, raw: Any) -> str | None:
+    if isinstance(raw, Enum):
+        raw = raw.value
+    if isinstance(raw, (str, Promise, Fbc, Fbp, ipaddress.IPv4Address, ipaddress.IPv6Address)):
+        return str(raw)
+    if entry.key == "db" and isinstance(raw, date):
+        return f"{raw.year:04}{raw.month:02}{raw.day:02}"
+    if isinstance(raw, uuid.UUID) and entry.numeric:
+        return str(raw)
+    if isinstance(raw, int) and not isinstance(raw, bool) and entry.numeric:
+        return str(raw)
+    return None
+
+
+def _is_blank(raw: Any) -> bool:
+    return raw is None or (isinstance(raw, str) and not raw.strip())
+
+
+def _normalised(entry: _Field, text: str, region: str | None, country: str | None) -> str | None:
+    if not entry.hashed:
+        return entry.normaliser(text, region, country)
+    if len(text) >= 32:
+        if digest := _MARKED_DIGEST.fullmatch(text):
+            return digest[1].lower()
+        if entry.key != "external_id" and _FOREIGN_DIGEST.fullmatch(text):
+            return None
+    return entry.normaliser(text, region, country)
+
+
+# One normaliser per field: (prepared text, region, country) -> normalised text or None
+
+_EMAIL = re.compile(
+    r"[^\s\x00-\x1f@,;:<>()\[\]\"\\]+@(?:[^\s\x00-\x1f@,;:<>()\[\]\"\\.]+\.)+"
+    r"[^\s\x00-\x1f@,;:<>()\[\]\"\\.]+"
+)
+_NAME_JUNK = re.compile(r"[\s!-/:-@\[-`{-~\x00-\x1f\x7f-\x9f]+")
+_ASCII_JUNK = re.compile(r"[^a-z0-9]+")
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def _email(text: str, _region: str | None, _country: str | None) -> str | None:
+    text = _lower(text)
+    return text if len(text) <= 320 and _EMAIL.fullmatch(text) else None
+
+
+def _name(text: str, _region: str | None, _country: str | None) -> str | None:
+    text = _lower(text)
+    if text.isalpha():
+        return text
+    text = _composed(_NAME_JUNK.sub("", text))
+    return text if any(map(str.isalnum, text)) else None
+
+
+def _city(text: str, _region: str | None, _country: str | None) -> str | None:
+    text = _lower(text)
+    if not text.isalpha():
+        text = _letters_and_digits(text)
+    return text if any(map(str.isalpha, text)) else None
+
+
+def _state(text: str, region: str | None, country: str | None) -> str | None:
+    name = _city(text, region, country)
+    if name and not name.isalpha():
+        name = "".join([character for character in name if not character.isnumeric()])
+    return _US_STATES.get(name, name) if name and country == "us" else name
+
+
+def _zip(text: str, _region: str | None, country: str | None) -> str | None:
+    code = _ascii_digits(_lower(text))
+    if not code.isalnum():
+        code = _letters_and_digits(_DASH.split(code, maxsplit=1)[0])
+    if country == "us" or (country is None and len(code) == 9):
+        # Nine digits are the long form of an American postcode, and of no other.
+        code = code[:5] if code.isdecimal() else code
+    return code if 2 <= len(code) <= 20 else None
+
+
+def _country(text: str, _region: str | None, _country: str | None) -> str | None:
+    code = text.lower()
+    code = _COUNTRY_ALIASES.get(code, code)
+    return code if code in _COUNTRIES else None
+
+
+def _gender(text: str, _region: str | None, _country: str | None) -> str | None:
+    return _GENDERS.get(text.lower())
+
+
+def _date_of_birth(text: str, _region: str | None, _country: str | None) -> str | None:
+    parts = _YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text)
+    if parts is None:
+        return None
+    first, second = int(parts["first"]), int(parts["second"])
+    if parts.re is _YEAR_LAST and first != second:
+        if first <= 12 and second <= 12:
+            return None  # 05/06/1990 is a day in May and one in June
+        first, second = min(first, second), max(first, second)
+    try:
+        born = date(int(parts["year"]), first, second)
+    except ValueError:
+        return None
+    # A day of grace: somewhere it is tomorrow already.
+    latest = datetime.now(tz=UTC).date() + timedelta(days=1)
+    return f"{born:%Y%m%d}" if date(1900, 1, 1) <= born <= latest else None
+
+
+def _external_id(text: str, _region: str | None, _country: str | None) -> str | None:
+    return text
+
+
+def _first_letters(count: int) -> Normaliser:
+    def first_letters(text: str, region: str | None, country: str | None) -> str | None:
+        name = _name(text, region, country)
+        return name[:count] if name else None
+
+    return first_letters
+
+
+def _part_of_date(low: int, high: int, form: str) -> Normaliser:
+    def part_of_date(text: str, _region: str | None, _country: str | None) -> str | None:
+        if not _DIGITS.fullmatch(text) or len(text) > len(form.format(0)):
+            return None
+        return form.format(int(text)) if low <= int(text) <= high else None
+
+    return part_of_date
+
+
+def _number(low: int, high: int) -> Normaliser:
+    def number(text: str, _region: str | None, _country: str | None) -> str | None:
+        return text if low <= len(text) <= high and _DIGITS.fullmatch(text) else None
+
+    return number
+
+
+def _printable(text: str, _region: str | None, _country: str | None) -> str | None:
+    if not text.isprintable():
+        text = "".join([character for character in text if character.isprintable()])
+    return text[:USER_AGENT_MAX].strip() or None
+
+
+def _ip(text: str, _region: str | None, _country: str | None) -> str | None:
+    return public_ip(text)
+
+
+def _fbc(text: str, _region: str | None, _country: str | None) -> str | None:
+    return text if _cookie_parts(_FBC, text) else None
+
+
+def _fbp(text: str, _region: str | None, _country: str | None) -> str | None:
+    return text if _cookie_parts(_FBP, text) else None
+
+
+def _lower(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.lower())
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _letters_and_digits(text: str) -> str:
+    if text.isascii():
+        return _ASCII_JUNK.sub("", text)
+    # Marks stay: they are the vowels of Hindi and Thai.
+    kept = [c for c in text if c.isalnum() or unicodedata.category(c)[0] == "M"]
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def _ascii_digits(text: str) -> str:
+    """Return ``text`` with the digits of every script as 0 to 9."""
+    if text.isascii():
+        return text
+    return "".join([str(unicodedata.decimal(character, character)) for character in text])
+
+
+_DASH = re.compile("[-\u2010-\u2015\u2212\uff0d]")
+_YEAR_FIRST = re.compile(
+    r"(?P<year>[0-9]{4})(?P<separator>[-./ ]?)"
+    r"(?P<first>[0-9]{1,2})(?P=separator)(?P<second>[0-9]{1,2})"
+)
+_YEAR_LAST = re.compile(
+    r"(?P<first>[0-9]{1,2})(?P<separator>[-./ ])(?P<second>[0-9]{1,2})(?P=separator)(?P<year>[0-9]{4})"
+)
+_GENDERS = {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man": "m"}
+_COUNTRY_ALIASES = {"uk": "gb", "united states": "us"}
+_COUNTRIES = frozenset(
+    """
+    ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bl bm bn bo bq br bs
+    bt bv bw by bz ca cc cd cf cg ch ci ck cl cm cn co cr cu cv cw cx cy cz de dj dk dm do dz ec ee
+    eg eh er es et fi fj fk fm fo fr ga gb gd ge gf gg gh gi gl gm gn gp gq gr gs gt gu gw gy hk hm
+    hn hr ht hu id ie il im in io iq ir is it je jm jo jp ke kg kh ki km kn kp kr kw ky kz la lb lc
+    li lk lr ls lt lu lv ly ma mc md me mf mg mh mk ml mm mn mo mp mq mr ms mt mu mv mw mx my mz na
+    nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm pn pr ps pt pw py qa re ro rs ru rw
+    sa sb sc sd se sg sh si sj sk sl sm sn so sr ss st sv sx sy sz tc td tf tg th tj tk tl tm tn to
+    tr tt tv tw tz ua ug um us uy uz va vc ve vg vi vn vu wf ws ye yt za zm zw
+    """.split()
+)
+_US_STATES = dict(
+    pair.split(":")
+    for pair in """
+    alabama:al alaska:ak arizona:az arkansas:ar california:ca colorado:co connecticut:ct
+    delaware:de districtofcolumbia:dc washingtondc:dc florida:fl georgia:ga hawaii:hi idaho:id
+    illinois:il indiana:in iowa:ia kansas:ks kentucky:ky louisiana:la maine:me maryland:md
+    massachusetts:ma michigan:mi minnesota:mn mississippi:ms missouri:mo montana:mt nebraska:ne
+    nevada:nv newhampshire:nh newjersey:nj newmexico:nm newyork:ny northcarolina:nc northdakota:nd
+    ohio:oh oklahoma:ok oregon:or pennsylvania:pa rhodeisland:ri southcarolina:sc southdakota:sd
+    tennessee:tn texas:tx utah:ut vermont:vt virginia:va washington:wa westvirginia:wv
+    wisconsin:wi wyoming:wy americansamoa:as guam:gu northernmarianaislands:mp puertorico:pr
+    virginislands:vi
+    """.split()
+)
+
+
+# Phone numbers
+
+_UNCERTAIN_PHONE = (
+    "has no country code: write it with + and the country code, or set the site's default region"
+    " and install the extra 'phone'"
+)
+_EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension|n)?\.?|x|#)[\s.:=]*[0-9]{1,7}$", re.IGNORECASE)
+_LETTER = re.compile(r"[^\W\d_]|@")
+_NOT_DIGITS = re.compile(r"[^0-9]+")
+_PLUS = re.compile(r"[\s(]*[+\uff0b]")
+_TRUNK_ZERO = re.compile(r"\(\s*0\s*\)")
+
+
+def _phone(text: str, region: str | None, country: str | None) -> str | None:
+    text = _EXTENSION.sub("", _ascii_digits(text))
+    if _LETTER.search(text):
+        return None
+    digits = text if text.isdecimal() else _NOT_DIGITS.sub("", text)
+    region = region or country
+    if HAS_PHONENUMBERS and region and _is_national(text, digits):
+        return _parsed(text, digits, region.upper())
+    digits = digits.lstrip("0")
+    return digits if 7 <= len(digits) <= 15 else None
+
+
+def _is_national(text: str, digits: str) -> bool:
+    """Tell whether a number may lack its country code, or has a zero too many after it."""
+    international = digits.startswith("00") or bool(_PLUS.match(text))
+    return not international or bool(_TRUNK_ZERO.search(text))
+
+
+def _is_uncertain(text: str, region: str | None) -> bool:
+    """Tell whether a number was only stripped, not understood, and cannot match anybody.
+
+    Digits without a sign are Meta's own way to write a whole number, so they count as one unless
+    they begin with the zero of a national number, or the site says that its numbers are national.
+    """
+    if HAS_PHONENUMBERS and region:
+        return False
+    text = _ascii_digits(text)
+    digits = _NOT_DIGITS.sub("", text)
+    if len(text) == 64 or digits.startswith("00") or _PLUS.match(text):
+        return False
+    return digits.startswith("0") or region is not None
+
+
+def _parsed(text: str, digits: str, region: str) -> str | None:
+    # A shop's own customers first; then somebody who left out the + of a foreign number.
+    for written, home in ((text, region), (f"+{digits}", None)):
+        try:
+            number = phonenumbers.parse(written, home)
+        except phonenumbers.NumberParseException:
+            continue
+        if phonenumbers.is_valid_number(number):
+            return f"{number.country_code}{phonenumbers.national_significant_number(number)}"
+    return None
+
+
+# Meta's cookies
+
+_APPENDIX = r"(?:\.(?P<appendix>[A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?"
+_PREFIX = r"fb\.(?P<index>[0-9]|[1-9][0-9])\.(?P<created>[1-9][0-9]{12})\."
+_FBC = re.compile(rf"{_PREFIX}(?P<payload>[A-Za-z0-9_-]{{1,500}}){_APPENDIX}")
+_FBP = re.compile(rf"{_PREFIX}(?P<payload>[0-9]{{1,19}}){_APPENDIX}")
+
+
+def _cookie_parts(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    parts = pattern.fullmatch(text)
+    if parts is None or int(parts["created"]) > (time.time() + DAY) * 1000:
+        return None
+    return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Fbc:
+    """Meta's click id, as the cookie ``_fbc`` holds it. ``str()`` gives the same bytes back."""
+
+    index: int
+    """Labels of the cookie's domain, less one."""
+    created_ms: int
+    payload: str
+    """The ``fbclid``; upper and lower case are different."""
+    appendix: str | None = None
+    """The mark of Meta's parameter builder."""
+
+    @classmethod
+    def parse(cls, text: str) -> Fbc | None:
+        """Return the click id in ``text``, ``None`` when anything about it is odd."""
+        parts = _cookie_parts(_FBC, text)
+        return cls(*_typed(parts)) if parts else None
+
+    @classmethod
+    def from_fbclid(cls, fbclid: str, *, created_ms: int, index: int = 1) -> Fbc | None:
+        """Return the click id for the query parameter ``fbclid``, first seen at ``created_ms``."""
+        return cls.parse(f"fb.{index}.{created_ms}.{fbclid}")
+
+    def __str__(self) -> str:
+        return _cookie_text(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Fbp:
+    """Meta's browser id, as the cookie ``_fbp`` holds it. ``str()`` gives the same bytes back."""
+
+    index: int
+    created_ms: int
+    payload: str
+    """1 to 19 digits."""
+    appendix: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Fbp | None:
+        """Return the browser id in ``text``, ``None`` when anything about it is odd."""
+        parts = _cookie_parts(_FBP, text)
+        return cls(*_typed(parts)) if parts else None
+
+    def __str__(self) -> str:
+        return _cookie_text(self)
+
+
+def _typed(parts: re.Match[str]) -> tuple[int, int, str, str | None]:
+    return int(parts["index"]), int(parts["created"]), parts["payload"], parts["appendix"]
+
+
+def _cookie_text(cookie: Fbc | Fbp) -> str:
+    text = f"fb.{cookie.index}.{cookie.created_ms}.{cookie.payload}"
+    return f"{text}.{cookie.appendix}" if cookie.appendix else text
+
+
+# Addresses of clients
+
+_NOT_PUBLIC_V4 = [
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+        "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3",
+    )
+]  # fmt: skip
+_V4_STARTS = [int(network.network_address) for network in _NOT_PUBLIC_V4]
+_V4_ENDS = [int(network.broadcast_address) for network in _NOT_PUBLIC_V4]
+_GLOBAL_UNICAST_V6 = range(0x2000 << 112, 0x4000 << 112)
+_IETF_V6 = range(0x2001 << 112, (0x2001 << 112) + (1 << 105))  # 2001::/23
+
+
+def public_ip(text: str) -> str | None:
+    """Return the public address in ``text``, IPv6 in its short form, ``None`` for any other.
+
+    A port is cut off, an IPv4 address inside an IPv6 one taken out. The ranges reserved for
+    documentation pass: nothing on the internet comes from them, and tests do.
+    """
+    address = _address(text.strip()) if len(text) <= 100 else None
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        if mapped is None:
+            number = int(address)
+            public = number in _GLOBAL_UNICAST_V6 and number not in _IETF_V6
+            return str(address) if public else None
+        address = mapped
+    if address is None:
+        return None
+    place = bisect_right(_V4_STARTS, int(address)) - 1
+    return str(address) if int(address) > _V4_ENDS[place] else None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return None if "%" in text else ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+# The table
+
+_NUMERIC = {
+    "external_id",
+    "subscription_id",
+    "fb_login_id",
+    "lead_id",
+    "page_id",
+    "dobd",
+    "dobm",
+    "doby",
+}
+_NORMALISERS: Mapping[str, Normaliser] = {
+    "em": _email,
+    "ph": _phone,
+    "fn": _name,
+    "ln": _name,
+    "db": _date_of_birth,
+    "ge": _gender,
+    "ct": _city,
+    "st": _state,
+    "zp": _zip,
+    "country": _country,
+    "external_id": _external_id,
+    "client_ip_address": _ip,
+    "fbc": _fbc,
+    "fbp": _fbp,
+    "fb_login_id": _number(1, 20),
+    "lead_id": _number(15, 17),
+    "f5first": _first_letters(5),
+    "f5last": _first_letters(5),
+    "fi": _first_letters(1),
+    "dobd": _part_of_date(1, 31, "{:02}"),
+    "dobm": _part_of_date(1, 12, "{:02}"),
+    "doby": _part_of_date(1900, 2100, "{:04}"),
+}
+
+
+def _fields() -> Iterator[tuple[str, _Field]]:
+    for key, fact in USER_DATA.items():
+        entry = _Field(
+            key=key,
+            name=fact.name,
+            hashed=fact.hashed != "forbidden",
+            many=fact.many,
+            numeric=key in _NUMERIC,
+            rule=fact.rule,
+            normaliser=_NORMALISERS.get(key, _printable),
+        )
+        yield key, entry
+        yield fact.name, entry
+
+
+_FIELDS = dict(_fields())

@@ -1,0 +1,101 @@
+/*!
+ * wagtail-metapixel: the consent tool of this package in the browser. The cookie "metapixel_consent" holds the
+ * choice ("granted.<proof>" or "denied") and is set by the server only.
+ *
+ * - <html data-metapixel-consent="unknown|granted|denied"> lets CSS show or hide a banner; elements with the
+ *   attribute data-metapixel-consent-state are given the same value.
+ * - Elements with data-metapixel-consent="grant|deny|withdraw" are the buttons, also those added later.
+ * - metapixel.consent = {read(), watch(callback), choose(choice)} is what metapixel.js talks to.
+ */
+(() => {
+  'use strict';
+  const api = (window.metapixel = window.metapixel || {});
+  if (api.consent) return; // the file stands on the page twice, or the site has another tool
+
+  const BUTTONS = {
+    grant: { verb: 'grant', choice: 'granted' },
+    deny: { verb: 'deny', choice: 'denied' },
+    withdraw: { verb: 'revoke', choice: 'withdrawn' },
+  };
+  const watchers = [];
+  let answered = 'unknown'; // the choice the server took, in a browser that keeps no cookie of it
+  let shown;
+  let asked; // the choice on its way
+  let last = Promise.resolve();
+
+  const stored = () => {
+    try {
+      return (document.cookie.match(/(?:^|; )metapixel_consent=(granted|denied)(?=[.;]|$)/) || [])[1];
+    } catch (error) {
+      return undefined; // storage is blocked
+    }
+  };
+  const read = () => stored() || answered;
+
+  const show = (state) => {
+    document.documentElement.setAttribute('data-metapixel-consent', state);
+    document.querySelectorAll('[data-metapixel-consent-state]').forEach((element) =>
+      element.setAttribute('data-metapixel-consent-state', state));
+  };
+
+  const refresh = () => {
+    const state = read();
+    show(state);
+    if (state === shown) return;
+    shown = state;
+    watchers.forEach((callback) => {
+      try {
+        callback(state);
+      } catch (error) {
+        // One watcher must not keep the others from hearing.
+      }
+    });
+  };
+
+  const tell = async (choice) => {
+    if (choice === 'withdrawn' && read() === 'denied') return true; // another tab was first
+    try {
+      const { consent } = JSON.parse(document.querySelector('script#metapixel-config').textContent);
+      const body = JSON.stringify({ choice });
+      const answer = await fetch(consent, { method: 'POST', body, mode: 'same-origin', keepalive: true });
+      if (!answer.ok) return false; // the visitor's choice is not known to the server: the banner stays
+    } catch (error) {
+      return false;
+    }
+    answered = stored() ? 'unknown' : choice === 'granted' ? 'granted' : 'denied';
+    refresh();
+    return true;
+  };
+
+  // One after the other: the last click counts, whichever answer is faster.
+  const choose = (choice) => {
+    if (asked !== choice) {
+      asked = choice;
+      last = last.then(() => tell(choice)).then((heard) => {
+        if (asked === choice) asked = undefined;
+        return heard;
+      });
+    }
+    return last;
+  };
+
+  const onClick = (event) => {
+    const element = event.target.closest && event.target.closest('[data-metapixel-consent]');
+    const name = element && element.getAttribute('data-metapixel-consent');
+    if (!Object.prototype.hasOwnProperty.call(BUTTONS, name)) return;
+    event.preventDefault(); // a link or a submit button stays on the page
+    const { verb, choice } = BUTTONS[name];
+    // Through the core, which stops events before the server is told; it may be missing or blocked.
+    if (api[verb]) api[verb]();
+    else choose(choice);
+  };
+
+  api.consent = { read, choose, watch: (callback) => watchers.push(callback) };
+  shown = read();
+  show(shown);
+  document.addEventListener('click', onClick);
+  // Another tab may have answered; a page may return from the back/forward cache with an old answer.
+  document.addEventListener('visibilitychange', refresh);
+  document.addEventListener('prerenderingchange', refresh);
+  window.addEventListener('pageshow', refresh);
+})();
