@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+# For all that one process writes; gone when it ends, however its tests end.
+FOLDER = tempfile.TemporaryDirectory(prefix="metapixel-test-", ignore_cleanup_errors=True)
 
 
 def from_environment() -> dict[str, Any]:
     """Return the ``DATABASES["default"]`` that METAPIXEL_TEST_DATABASE names, else a new file."""
-    file = Path(tempfile.gettempdir()) / f"metapixel-test-{os.getpid()}.sqlite3"
-    return from_url(os.environ.get("METAPIXEL_TEST_DATABASE") or f"sqlite://{file}")
+    file = f"sqlite://{FOLDER.name}/tests.sqlite3"
+    return from_url(os.environ.get("METAPIXEL_TEST_DATABASE") or file)
 
 
 def from_url(url: str) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from tests import databases
 
 DATABASES = {"default": databases.from_environment()}
@@ -16,7 +13,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
-MEDIA_ROOT = Path(tempfile.gettempdir()) / "metapixel-test-media"
+MEDIA_ROOT = f"{databases.FOLDER.name}/media"
 ROOT_URLCONF = "tests.urls"
 WAGTAIL_SITE_NAME = "Tests"
 WAGTAILADMIN_BASE_URL = "http://testserver"

@@ -187,7 +187,7 @@ def all_suites() -> list[Suite]:
 def javascript_tests() -> list[str]:
     """Return the files: what Node makes of a folder differs from version to version."""
     files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/js/**/*.test.*js"))
-    return files or ["tests/js"]
+    return files or ["tests/js/*.test.js"]  # which fails: no test is no success
 
 
 def other_rows() -> list[str]:

@@ -3,6 +3,10 @@ from __future__ import annotations
 import pytest
 from django.apps import apps
 from django.core.management import call_command
+from django.db.migrations.loader import MigrationLoader
+
+# The last one of the oldest Wagtail we support, 7.4: makemigrations names that of the newest.
+NEWEST_OF_WAGTAIL = "0097"
 
 
 @pytest.mark.django_db
@@ -18,3 +22,14 @@ def test_no_column_points_to_page_because_a_site_may_swap_it():
         if field.related_model and field.related_model.__name__ == "Page"
     ]
     assert pointers == []
+
+
+def test_migrations_depend_on_nothing_newer_than_the_oldest_wagtail():
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    too_new = [
+        f"{name} depends on {app}.{needed}"
+        for (label, name), migration in loader.disk_migrations.items()
+        for app, needed in migration.dependencies
+        if label == "wagtail_metapixel" and app == "wagtailcore" and needed[:4] > NEWEST_OF_WAGTAIL
+    ]
+    assert too_new == []

@@ -36,7 +36,9 @@ def test_program_that_does_not_exist_is_a_failure():
 
 @pytest.mark.parametrize(("everything", "outcome"), [(False, NOT_RUN), (True, FAILED)])
 def test_suite_that_cannot_run_fails_only_when_all_must_run(everything, outcome):
-    lacking = suite(code="raise SystemExit(3)", missing=lambda: "needs a moon: apt-get install moon")
+    lacking = suite(
+        code="raise SystemExit(3)", missing=lambda: "needs a moon: apt-get install moon"
+    )
     result = suites.run(lacking, everything=everything)
     assert (result.outcome, result.reason) == (outcome, "needs a moon: apt-get install moon")
 

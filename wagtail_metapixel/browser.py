@@ -15,29 +15,43 @@ from typing import Any
 from django.db import transaction
 from django.http.response import HttpResponseBase
 from django.templatetags.static import static
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 from django.utils.cache import patch_cache_control
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language
 
 from wagtail_metapixel import conf, keys, payloads
 from wagtail_metapixel.events import Event
 from wagtail_metapixel.models import ConsentProvider
-from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
+from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, current
 from wagtail_metapixel.visitor import Capture
 
 ECHO_COOKIE_PREFIX = "metapixel_e_"
 ECHO_HEADER = "Metapixel-Echo"
 ECHO_SECONDS = 30 * 60
 ECHO_BYTES = 1024
-"""All echo cookies of a response together, names and values."""
+"""All echo cookies of a browser together, names and values; or the header of a response."""
 
 
 # What a page holds
 
 
 def head_markup(site: SiteConfig, host: str) -> SafeString:
-    """Return the config island and the scripts, or nothing where no pixel sends for ``host``."""
+    """Return the config island and the scripts, or nothing where no pixel sends for ``host``.
+
+    Rendered once a snapshot of the settings: the bytes are the same for every visitor anyway.
+    """
+    where = (get_script_prefix(), get_urlconf(), get_language())
+    key = (site.site_pk, host, where, conf.get("SANDBOX"), conf.get("SCRIPT_URL"))
+    rendered = current().rendered
+    if key not in rendered:
+        rendered[key] = _head_markup(site, host)
+    markup: SafeString = rendered[key]
+    return markup
+
+
+def _head_markup(site: SiteConfig, host: str) -> SafeString:
     pixels = site.pixels_for(host)
     if not (site.enabled and pixels and site.consent_provider):
         return SafeString("")
@@ -69,7 +83,7 @@ def page_config(site: SiteConfig, pixels: Iterable[PixelConfig]) -> dict[str, An
 
 def scripts(site: SiteConfig) -> list[str]:
     """Return the static files a page of this site loads, in order; the core comes last."""
-    companions = ["first_party_cookies.js"]
+    companions = ["first_party_cookies.js", "page_swaps.js"]
     if site.consent_provider == ConsentProvider.COOKIE:
         companions.insert(0, "consent_cookie.js")
     return [*companions, "metapixel.js"]
@@ -77,10 +91,11 @@ def scripts(site: SiteConfig) -> list[str]:
 
 def declaration_markup(text: str, site: SiteConfig) -> SafeString:
     """Return the island of one declared page event with its signature."""
-    return format_html(
-        '<script type="application/json" data-metapixel-event="{}">{}</script>',
-        keys.sign_declaration(text, site.site_pk),
-        mark_safe(text),  # noqa: S308 - escaped by payloads.script_safe
+    # On every product page, so without format_html: a signature is base64url by Django's own
+    # making, and the text was escaped by payloads.script_safe.
+    signature = keys.sign_declaration(text, site.site_pk)
+    return SafeString(
+        f'<script type="application/json" data-metapixel-event="{signature}">{text}</script>'
     )
 
 
@@ -122,7 +137,7 @@ def attach(response: HttpResponseBase, held: Capture) -> None:
         if travels_by_header(held, response):
             response[ECHO_HEADER] = _header(held.echo)
         else:
-            _set_cookies(response, held.echo, secure=held.scheme == "https")
+            _set_cookies(response, held)
     if held.echo or held.no_store:
         patch_cache_control(response, private=True, no_store=True)
 
@@ -137,10 +152,7 @@ def travels_by_header(held: Capture, response: HttpResponseBase) -> bool:
         return False
     if any(name in response for name in ("HX-Redirect", "HX-Refresh", "HX-Location")):
         return False
-    if held.header("HX-Request") or held.header("Turbo-Frame") or held.header("X-Requested-With"):
-        return True
-    mode = held.header("Sec-Fetch-Mode")
-    return bool(mode) and mode != "navigate"
+    return held.asked_by_script
 
 
 def encode(value: Any) -> str:
@@ -150,12 +162,19 @@ def encode(value: Any) -> str:
 
 def _header(echo: list[dict[str, Any]]) -> str:
     value = encode(echo)
-    return value if len(value) <= ECHO_BYTES else encode([_by_id(copy) for copy in echo])
+    copies = [_by_id(copy) for copy in echo]
+    while len(value) > ECHO_BYTES:
+        value = encode(copies)
+        copies.pop()
+    return value
 
 
-def _set_cookies(response: HttpResponseBase, echo: list[dict[str, Any]], *, secure: bool) -> None:
-    used = 0
-    for copy in echo:
+def _set_cookies(response: HttpResponseBase, held: Capture) -> None:
+    # Where the script is blocked, nobody takes the cookies away: they must not pile up until the
+    # shop's server refuses the length of the headers.
+    waiting = (item for item in held.cookies.items() if item[0].startswith(ECHO_COOKIE_PREFIX))
+    used = sum(len(name) + len(value) for name, value in waiting)
+    for copy in held.echo:
         name = ECHO_COOKIE_PREFIX + copy["i"][:8]
         value = encode(copy)
         if used + len(name) + len(value) > ECHO_BYTES:
@@ -164,7 +183,12 @@ def _set_cookies(response: HttpResponseBase, echo: list[dict[str, Any]], *, secu
         if used > ECHO_BYTES:
             return
         response.set_cookie(
-            name, value, max_age=ECHO_SECONDS, path="/", secure=secure, samesite="Lax"
+            name,
+            value,
+            max_age=ECHO_SECONDS,
+            path="/",
+            secure=held.scheme == "https",
+            samesite="Lax",
         )
 
 

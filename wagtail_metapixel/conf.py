@@ -64,10 +64,21 @@ def access_token(pixel_id: str) -> str:
     ``WAGTAIL_METAPIXEL["ACCESS_TOKENS"]`` goes before the environment variable
     ``METAPIXEL_ACCESS_TOKEN_<pixel id>``.
     """
-    fixed = get("ACCESS_TOKENS").get(pixel_id) or os.environ.get(
+    fixed = access_tokens().get(pixel_id) or os.environ.get(
         f"{TOKEN_ENVIRONMENT_PREFIX}{pixel_id}", ""
     )
     return str(fixed).strip()
+
+
+def access_tokens() -> Mapping[str, str]:
+    """Return the tokens by pixel id, as the deployment wrote them."""
+    tokens = get("ACCESS_TOKENS")
+    if isinstance(tokens, Mapping) and all(isinstance(key, str) for key in tokens):
+        return tokens
+    raise ConfigurationError(
+        f'{SETTING}["ACCESS_TOKENS"] has to be a dict of texts, like '
+        '{"<pixel id>": "<access token>"}.'
+    )
 
 
 def sandbox_url() -> str:
@@ -99,7 +110,7 @@ def is_loopback(url: str) -> bool:
 
 def graph_url() -> str:
     """Return the base address of the Graph API: the sandbox when one is set, else Meta's."""
-    return sandbox_url() or str(get("GRAPH_URL")).rstrip("/")
+    return sandbox_url() or _safe_url("GRAPH_URL").rstrip("/")
 
 
 def graph_version() -> str:
@@ -112,10 +123,17 @@ def graph_version() -> str:
 
 def script_url() -> str:
     """Return the address of ``fbevents.js``; the sandbox has one of its own."""
-    if explicit := str(get("SCRIPT_URL")):
-        return explicit
+    if get("SCRIPT_URL"):
+        return _safe_url("SCRIPT_URL")
     sandbox = sandbox_url()
     return f"{sandbox}/en_US/fbevents.js" if sandbox else META_SCRIPT_URL
+
+
+def _safe_url(name: str) -> str:
+    url = str(get(name))
+    if is_loopback(url) or (urlsplit(url).scheme == "https" and urlsplit(url).hostname):
+        return url
+    raise ConfigurationError(f'{SETTING}["{name}"] has to be an address that begins with https://.')
 
 
 def trusted_proxies() -> int | Networks:

@@ -99,19 +99,19 @@ def decide(
 def _answer(
     site: SiteConfig, held: Capture | None, visitor: Visitor | None, stated: str | None
 ) -> tuple[Choice, str, Reason | None]:
+    if held is not None:
+        if OFF_COOKIE in held.cookies:
+            return Choice.UNKNOWN, "", Reason.STAFF
+        if site.respect_gpc and held.header("Sec-GPC") == "1":
+            return Choice.DENIED, "", Reason.GPC
     if stated is not None:
-        choice = _choice(stated)
-        return choice, "", _reason(site, choice)
-    if visitor is not None:
-        choice = _choice(visitor.consent)
-        return choice, visitor.consent_proof, _reason(site, choice)
-    if held is None:
+        choice, proof = _choice(stated), ""
+    elif visitor is not None:
+        choice, proof = _choice(visitor.consent), visitor.consent_proof
+    elif held is not None:
+        choice, proof = ask(held, site)
+    else:
         return Choice.UNKNOWN, "", Reason.NO_VISITOR
-    if OFF_COOKIE in held.cookies:
-        return Choice.UNKNOWN, "", Reason.STAFF
-    if site.respect_gpc and held.header("Sec-GPC") == "1":
-        return Choice.DENIED, "", Reason.GPC
-    choice, proof = ask(held, site)
     return choice, proof, _reason(site, choice)
 
 
@@ -152,8 +152,10 @@ def _from_cookie(held: Capture, _site: SiteConfig) -> tuple[Choice, str]:
     return (Choice.DENIED if choice == Choice.DENIED else Choice.UNKNOWN), ""
 
 
-def _not_required(_held: Capture, _site: SiteConfig) -> tuple[Choice, str]:
-    return Choice.NOT_REQUIRED, ""
+def _not_required(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
+    # Who need not be asked may still object.
+    objected = _from_cookie(held, site)[0] is Choice.DENIED
+    return (Choice.DENIED if objected else Choice.NOT_REQUIRED), ""
 
 
 def _from_function(held: Capture, _site: SiteConfig) -> tuple[Choice, str]:

@@ -11,7 +11,7 @@ import threading
 from collections import Counter as Tally
 from typing import NamedTuple
 
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -57,9 +57,10 @@ def flush(*, using: str) -> int:
         taken, _tally = _tally, Tally()
     try:
         with transaction.atomic(using=using):
-            for item, count in taken.items():
+            # Sorted, so that two processes that flush at once cannot wait for each other.
+            for item, count in sorted(taken.items()):
                 _add_to_table(item, count, using)
-    except DatabaseError as error:
+    except Error as error:
         logger.warning("Counters could not be saved yet: %s", type(error).__name__)
         with _lock:
             _tally.update(taken)

@@ -27,6 +27,10 @@ def head(request: HttpRequest) -> SafeString:
     held, site = _page(request)
     if site is None:
         return SafeString("")
+    if held.head_is_printed:
+        counters.add(counters.Item(counters.DIAGNOSTIC, "{% metapixel %} stands twice on a page"))
+        return SafeString("")
+    held.head_is_printed = True
     markup = browser.head_markup(site, held.host)
     if not markup:
         _say_why(site, held.host)

@@ -29,6 +29,8 @@ RENEW_AFTER_SECONDS = 20.0
 KEY_WAIT = timedelta(seconds=5)
 ACCESS_PAUSE_SECONDS = 300.0
 UNKNOWN_WINDOW = timedelta(hours=47)
+OFF_WAIT = timedelta(minutes=5)
+NO_TOKEN = "No access token: paste one in the settings."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,7 @@ class _Batch:
         self._release(unknown, timedelta(minutes=10), "Written by a newer version of the package.")
         self._finish(outbox.withdrawn(self.rows, using=self.using), State.WITHDRAWN, "")
         self._expire()
+        self._release(self._switched_off(), OFF_WAIT, "Sending is switched off for this site.")
         duplicates, waiting = outbox.decide_keys(self.rows, using=self.using)
         self._finish(duplicates, State.DUPLICATE, "Another row told the same fact.")
         self._release(waiting, KEY_WAIT, "")
@@ -117,7 +120,8 @@ class _Batch:
         """Send rows of one group, halving them until an event at fault stands alone."""
         token = site_settings.access_token(rows[0].pixel_id)
         if not token:
-            return self._pause(rows, "No access token: paste one in the settings.")
+            self.summary.messages.append(f"{rows[0].pixel_id}: {NO_TOKEN}")
+            return self._pause(rows, NO_TOKEN)
         stack = [rows]
         while stack:
             part = self._still_ours(stack.pop())
@@ -192,6 +196,11 @@ class _Batch:
             "Nobody knows whether Meta took it, and it is too late to ask again.",
         )
 
+    def _switched_off(self) -> list[OutboxEvent]:
+        sites = site_settings.current().sites
+        off = {site.site_pk for site in sites if not site.enabled}
+        return [row for row in self.rows if row.site_pk in off]
+
     def _keep_one_of_each_key(self) -> None:
         seen: set[tuple[str, str, str]] = set()
         later = []
@@ -205,10 +214,11 @@ class _Batch:
     def _still_ours(self, rows: list[OutboxEvent]) -> list[OutboxEvent]:
         if time.monotonic() - self._renewed_at > RENEW_AFTER_SECONDS:
             self._renewed_at = time.monotonic()
-            outbox.renew(self.token, using=self.using)
+            held = outbox.renew(self.token, using=self.using)
+            self.rows = [row for row in self.rows if row.pk in held]
             self._expire()
-        held = {row.pk for row in self.rows}
-        return [row for row in rows if row.pk in held]
+        left = {row.pk for row in self.rows}
+        return [row for row in rows if row.pk in left]
 
     def _post(self, rows: Sequence[OutboxEvent], token: str) -> Answer:
         body = payloads.request_body(
@@ -225,12 +235,12 @@ class _Batch:
     ) -> None:
         if not rows:
             return
-        changed = outbox.finish(
+        ours = outbox.finish(
             rows, self.token, state, using=self.using, reason=reason, trace_id=trace_id
         )
-        self.summary.by_state[state] += changed
+        self.summary.by_state[state] += len(ours)
         self._forget(rows)
-        for row in rows:
+        for row in ours:
             _tell(row, state, reason)
 
     def _release(

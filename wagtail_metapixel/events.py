@@ -181,7 +181,7 @@ def _contents(
 
 
 def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any] | None:
-    if not isinstance(item, Mapping):
+    if type(item) is not dict and not isinstance(item, Mapping):
         problems.append(Problem("contents", PARAMETERS["contents"].rule, mistake=True))
         return None
     content: dict[str, Any] = {}
@@ -335,8 +335,10 @@ def _amount(raw: Any, exponent: int) -> float:
     """Return an amount rounded half-even: an ``int`` where it is whole, else a ``float``."""
     if type(raw) is int:
         amount: float = raw
-    elif type(raw) is float and raw == round(raw, exponent) and math.isfinite(raw):
+    elif type(raw) is float and math.isfinite(raw) and raw == round(raw, exponent):
         amount = raw
+    elif type(raw) is Decimal and raw.is_finite():
+        amount = float(_quantized(raw, exponent))
     else:
         amount = float(_quantized(_decimal(raw), exponent))
     if abs(amount) > catalogue.VALUE_MAX:

@@ -15,6 +15,7 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -82,6 +83,12 @@ def sign_declaration(text: str, site_pk: int) -> str:
 
     Holds neither time nor visitor: every visitor of a cached page gets the same bytes.
     """
+    return _declaration_signature(text, site_pk, settings.SECRET_KEY)
+
+
+@lru_cache(maxsize=1024)
+def _declaration_signature(text: str, site_pk: int, _secret: str | bytes) -> str:
+    # The same product is declared for every visitor of its page.
     return _signer(DECLARATION_SALT, site_pk).signature(text)
 
 
@@ -89,7 +96,7 @@ def declaration_is_ours(text: str, signature: str, site_pk: int) -> bool:
     """Tell whether this installation declared ``text`` for this site."""
     try:
         _signer(DECLARATION_SALT, site_pk).unsign(f"{text}:{signature}")
-    except signing.BadSignature:
+    except (signing.BadSignature, UnicodeEncodeError):
         return False
     return True
 

@@ -40,6 +40,8 @@ RAW_MAX = 500
 USER_AGENT_MAX = 1024
 
 Normaliser = Callable[[str, str | None, str | None], str | None]
+Doubt = Callable[[str, str, str | None], str | None]
+"""(text, its normal form, region) -> what is doubtful about it."""
 
 
 def match(
@@ -55,15 +57,15 @@ def match(
     problems: list[Problem] = []
     country = _only_country(user_data)
     for name, raw in user_data.items():
-        if raw is None or raw == "":
-            continue
         entry = _FIELDS.get(name)
-        if entry is None:
-            problems.append(_unknown(name))
-            continue
-        values = _values(entry, raw, region, country, problems)
-        if values:
-            _add(found, entry, values)
+        if type(raw) is str and entry is not None and entry.key not in found:
+            # A dozen times per event, and nearly always good: no detours.
+            value = _value(entry, raw, region, country)
+            if value is not None and not (entry.doubt and entry.doubt(raw, value, region)):
+                found[entry.key] = _on_the_wire(entry, value)
+                continue
+        if raw is not None and raw != "":
+            _match_with_care(found, name, raw, region, country, problems)
     return found, problems
 
 
@@ -78,8 +80,7 @@ def normalise(
     entry = _FIELDS.get(field_key)
     if entry is None:
         raise EventError("user_data", "has no such key")
-    text = _prepared(entry, raw)
-    return _normalised(entry, text, region, country) if text else None
+    return _value(entry, raw, region, country)
 
 
 def hash_value(normalised: str) -> str:
@@ -106,36 +107,55 @@ class _Field(NamedTuple):
     """Whether an ``int`` says the same as its text: not where leading zeros count."""
     rule: str
     normaliser: Normaliser
+    doubt: Doubt | None
+    """Whether a value that has a normal form may be of no use all the same."""
 
 
-def _values(
-    entry: _Field, raw: Any, region: str | None, country: str | None, problems: list[Problem]
-) -> list[str]:
-    values = []
-    several = isinstance(raw, (list, tuple, set, frozenset))
-    for item in raw if several else (raw,):
-        text = _prepared(entry, item)
-        value = _normalised(entry, text, region, country) if text else None
-        if value and entry.key == "ph" and text and _is_uncertain(text, region):
-            problems.append(Problem(entry.name, _UNCERTAIN_PHONE))
-        elif value:
-            values.append(value)
-        elif text or not _is_blank(item):
-            problems.append(Problem(entry.name, entry.rule, mistake=text is None))
-    if entry.key == "external_id" and any("@" in value for value in values):
-        problems.append(Problem(entry.name, "is an e-mail address: use a key that never changes"))
-    return values
-
-
-def _add(found: dict[str, Any], entry: _Field, values: list[str]) -> None:
+def _on_the_wire(entry: _Field, value: str) -> str | list[str]:
     if not entry.hashed:
-        found.setdefault(entry.key, values[0])
-    elif not entry.many:
-        found.setdefault(entry.key, hash_value(values[0]))
-    elif len(values) == 1 and entry.key not in found:
-        found[entry.key] = [hash_value(values[0])]
-    else:
+        return value
+    return [hash_value(value)] if entry.many else hash_value(value)
+
+
+def _match_with_care(
+    found: dict[str, Any],
+    name: object,
+    raw: Any,
+    region: str | None,
+    country: str | None,
+    problems: list[Problem],
+) -> None:
+    """Add what is several, doubtful, given twice or no text; say what is wrong with the rest."""
+    entry = _FIELDS.get(name) if isinstance(name, str) else None
+    if entry is None:
+        problems.append(_unknown(name))
+        return
+    items = raw if isinstance(raw, (list, tuple, set, frozenset)) else (raw,)
+    usable = [_usable(entry, item, region, country, problems) for item in items]
+    values = [value for value in usable if value]
+    if entry.many and values:
         found[entry.key] = sorted({*map(hash_value, values), *found.get(entry.key, ())})
+    elif values:
+        found.setdefault(entry.key, _on_the_wire(entry, values[0]))
+
+
+def _usable(
+    entry: _Field,
+    raw: Any,
+    region: str | None,
+    country: str | None,
+    problems: list[Problem],
+) -> str | None:
+    """Return the value to send, or say why there is none."""
+    value = _value(entry, raw, region, country)
+    if value is None:
+        text = _text_of(entry, raw)
+        if text != "" and raw is not None:
+            problems.append(Problem(entry.name, entry.rule, mistake=text is None))
+    elif entry.doubt and (doubt := entry.doubt(_text_of(entry, raw) or "", value, region)):
+        problems.append(Problem(entry.name, doubt))
+        return None if entry.key == "ph" else value
+    return value
 
 
 def _unknown(name: object) -> Problem:
@@ -148,8 +168,9 @@ def _unknown(name: object) -> Problem:
 
 def _only_country(user_data: Mapping[str, Any]) -> str | None:
     raw = user_data.get("country")
-    text = _prepared(_FIELDS["country"], raw) if raw else None
-    return _country(text, None, None) if text else None
+    if type(raw) is str and len(raw) == 2:
+        return raw.lower()  # a code that does not exist changes nothing
+    return None if raw is None else _value(_FIELDS["country"], raw, None, None)
 
 
 # From anything to a text
@@ -164,46 +185,40 @@ _MARKED_DIGEST = re.compile(r"([0-9A-Fa-f]{64})(?:\.(?:[\w-]{8}|AQ|Ag|Aw|BA|BQ|B
 _FOREIGN_DIGEST = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{128}")
 
 
-def _prepared(entry: _Field, raw: Any) -> str | None:
-    """Return ``raw`` as trimmed NFC text; ``None`` when it is of a type that cannot be one."""
-    if type(raw) is not str:
-        raw = _text_of(entry, raw)
-        if raw is None:
-            return None
-    if len(raw) > RAW_MAX and entry.key != "client_user_agent":
+def _value(entry: _Field, raw: Any, region: str | None, country: str | None) -> str | None:
+    text = raw.strip() if type(raw) is str and raw.isascii() else _text_of(entry, raw)
+    if not text:
         return None
-    if not raw.isascii():
-        raw = unicodedata.normalize("NFC", _INVISIBLE.sub("", raw))
-    return str(raw.strip())
+    if len(text) >= 32 and entry.hashed:
+        if digest := _MARKED_DIGEST.fullmatch(text):
+            return digest[1].lower()
+        if len(text) > RAW_MAX or (entry.key != "external_id" and _FOREIGN_DIGEST.fullmatch(text)):
+            return None
+    return entry.normaliser(text, region, country)
 
 
 def _text_of(entry: _Field, raw: Any) -> str | None:
+    """Return ``raw`` as trimmed NFC text; ``None`` when it is of a type that cannot be one."""
     if isinstance(raw, Enum):
         raw = raw.value
-    if isinstance(raw, (str, Promise, Fbc, Fbp, ipaddress.IPv4Address, ipaddress.IPv6Address)):
+    if not isinstance(raw, str):
+        raw = _text_of_object(entry, raw)
+    if raw is None or raw.isascii():
+        return raw and str(raw).strip()
+    raw = raw[: 4 * RAW_MAX]
+    if not raw.isprintable():
+        raw = _INVISIBLE.sub("", raw)
+    return unicodedata.normalize("NFC", raw).strip()
+
+
+def _text_of_object(entry: _Field, raw: Any) -> str | None:
+    if isinstance(raw, (Promise, Fbc, Fbp, ipaddress.IPv4Address, ipaddress.IPv6Address)):
         return str(raw)
     if entry.key == "db" and isinstance(raw, date):
         return f"{raw.year:04}{raw.month:02}{raw.day:02}"
-    if isinstance(raw, uuid.UUID) and entry.numeric:
-        return str(raw)
-    if isinstance(raw, int) and not isinstance(raw, bool) and entry.numeric:
+    if entry.numeric and isinstance(raw, (int, uuid.UUID)) and not isinstance(raw, bool):
         return str(raw)
     return None
-
-
-def _is_blank(raw: Any) -> bool:
-    return raw is None or (isinstance(raw, str) and not raw.strip())
-
-
-def _normalised(entry: _Field, text: str, region: str | None, country: str | None) -> str | None:
-    if not entry.hashed:
-        return entry.normaliser(text, region, country)
-    if len(text) >= 32:
-        if digest := _MARKED_DIGEST.fullmatch(text):
-            return digest[1].lower()
-        if entry.key != "external_id" and _FOREIGN_DIGEST.fullmatch(text):
-            return None
-    return entry.normaliser(text, region, country)
 
 
 # One normaliser per field: (prepared text, region, country) -> normalised text or None
@@ -227,14 +242,15 @@ def _name(text: str, _region: str | None, _country: str | None) -> str | None:
     if text.isalpha():
         return text
     text = _composed(_NAME_JUNK.sub("", text))
-    return text if any(map(str.isalnum, text)) else None
+    return text if text.isalnum() or any(map(str.isalnum, text)) else None
 
 
 def _city(text: str, _region: str | None, _country: str | None) -> str | None:
     text = _lower(text)
-    if not text.isalpha():
-        text = _letters_and_digits(text)
-    return text if any(map(str.isalpha, text)) else None
+    if text.isalpha():
+        return text
+    text = _letters_and_digits(text)
+    return text if text.isalpha() or any(map(str.isalpha, text)) else None
 
 
 def _state(text: str, region: str | None, country: str | None) -> str | None:
@@ -245,7 +261,7 @@ def _state(text: str, region: str | None, country: str | None) -> str | None:
 
 
 def _zip(text: str, _region: str | None, country: str | None) -> str | None:
-    code = _ascii_digits(_lower(text))
+    code = _ascii_digits(_lower(text)).partition("-")[0]
     if not code.isalnum():
         code = _letters_and_digits(_DASH.split(code, maxsplit=1)[0])
     if country == "us" or (country is None and len(code) == 9):
@@ -286,6 +302,10 @@ def _external_id(text: str, _region: str | None, _country: str | None) -> str | 
     return text
 
 
+def _external_id_doubt(_text: str, value: str, _region: str | None) -> str | None:
+    return "is an e-mail address: use a key that never changes" if "@" in value else None
+
+
 def _first_letters(count: int) -> Normaliser:
     def first_letters(text: str, region: str | None, country: str | None) -> str | None:
         name = _name(text, region, country)
@@ -310,7 +330,11 @@ def _number(low: int, high: int) -> Normaliser:
     return number
 
 
-def _printable(text: str, _region: str | None, _country: str | None) -> str | None:
+def _plain(text: str, _region: str | None, _country: str | None) -> str | None:
+    return text if len(text) <= RAW_MAX and text.isprintable() else None
+
+
+def _user_agent(text: str, _region: str | None, _country: str | None) -> str | None:
     if not text.isprintable():
         text = "".join([character for character in text if character.isprintable()])
     return text[:USER_AGENT_MAX].strip() or None
@@ -398,11 +422,16 @@ _UNCERTAIN_PHONE = (
 _EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension|n)?\.?|x|#)[\s.:=]*[0-9]{1,7}$", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]|@")
 _NOT_DIGITS = re.compile(r"[^0-9]+")
+_PLAIN_PHONE = re.compile(r"\+[0-9 .-]+")
+_DELETE_SEPARATORS = str.maketrans("", "", "+ .-")
 _PLUS = re.compile(r"[\s(]*[+\uff0b]")
 _TRUNK_ZERO = re.compile(r"\(\s*0\s*\)")
 
 
 def _phone(text: str, region: str | None, country: str | None) -> str | None:
+    if _PLAIN_PHONE.fullmatch(text):
+        digits = text.translate(_DELETE_SEPARATORS).lstrip("0")
+        return digits if 7 <= len(digits) <= 15 else None
     text = _EXTENSION.sub("", _ascii_digits(text))
     if _LETTER.search(text):
         return None
@@ -420,19 +449,19 @@ def _is_national(text: str, digits: str) -> bool:
     return not international or bool(_TRUNK_ZERO.search(text))
 
 
-def _is_uncertain(text: str, region: str | None) -> bool:
-    """Tell whether a number was only stripped, not understood, and cannot match anybody.
+def _phone_doubt(text: str, _value: str, region: str | None) -> str | None:
+    """Say of a number that was only stripped, not understood, that it cannot match anybody.
 
     Digits without a sign are Meta's own way to write a whole number, so they count as one unless
     they begin with the zero of a national number, or the site says that its numbers are national.
     """
-    if HAS_PHONENUMBERS and region:
-        return False
-    text = _ascii_digits(text)
+    if text[0] == "+" or (HAS_PHONENUMBERS and region):
+        return None
+    text = _ascii_digits(text.strip())
     digits = _NOT_DIGITS.sub("", text)
-    if len(text) == 64 or digits.startswith("00") or _PLUS.match(text):
-        return False
-    return digits.startswith("0") or region is not None
+    if _MARKED_DIGEST.fullmatch(text) or digits.startswith("00") or _PLUS.match(text):
+        return None
+    return _UNCERTAIN_PHONE if digits.startswith("0") or region is not None else None
 
 
 def _parsed(text: str, digits: str, region: str) -> str | None:
@@ -529,6 +558,10 @@ _NOT_PUBLIC_V4 = [
 ]  # fmt: skip
 _V4_STARTS = [int(network.network_address) for network in _NOT_PUBLIC_V4]
 _V4_ENDS = [int(network.broadcast_address) for network in _NOT_PUBLIC_V4]
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_DOTTED = re.compile(rf"({_OCTET})(?:\.{_OCTET}){{3}}")
+_DELICATE_OCTETS = frozenset({0, 10, 100, 127, 169, 172, 192, 198, *range(224, 256)})
+"""First numbers of the addresses that are worth a closer look."""
 _GLOBAL_UNICAST_V6 = range(0x2000 << 112, 0x4000 << 112)
 _IETF_V6 = range(0x2001 << 112, (0x2001 << 112) + (1 << 105))  # 2001::/23
 
@@ -539,7 +572,10 @@ def public_ip(text: str) -> str | None:
     A port is cut off, an IPv4 address inside an IPv6 one taken out. The ranges reserved for
     documentation pass: nothing on the internet comes from them, and tests do.
     """
-    address = _address(text.strip()) if len(text) <= 100 else None
+    text = text.strip()
+    if (dotted := _DOTTED.fullmatch(text)) and int(dotted[1]) not in _DELICATE_OCTETS:
+        return text
+    address = _address(text) if len(text) <= 100 else None
     if isinstance(address, ipaddress.IPv6Address):
         mapped = address.ipv4_mapped
         if mapped is None:
@@ -589,6 +625,7 @@ _NORMALISERS: Mapping[str, Normaliser] = {
     "country": _country,
     "external_id": _external_id,
     "client_ip_address": _ip,
+    "client_user_agent": _user_agent,
     "fbc": _fbc,
     "fbp": _fbp,
     "fb_login_id": _number(1, 20),
@@ -600,6 +637,7 @@ _NORMALISERS: Mapping[str, Normaliser] = {
     "dobm": _part_of_date(1, 12, "{:02}"),
     "doby": _part_of_date(1900, 2100, "{:04}"),
 }
+_DOUBTS: Mapping[str, Doubt] = {"ph": _phone_doubt, "external_id": _external_id_doubt}
 
 
 def _fields() -> Iterator[tuple[str, _Field]]:
@@ -611,7 +649,8 @@ def _fields() -> Iterator[tuple[str, _Field]]:
             many=fact.many,
             numeric=key in _NUMERIC,
             rule=fact.rule,
-            normaliser=_NORMALISERS.get(key, _printable),
+            normaliser=_NORMALISERS.get(key, _plain),
+            doubt=_DOUBTS.get(key),
         )
         yield key, entry
         yield fact.name, entry

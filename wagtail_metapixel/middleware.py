@@ -55,8 +55,11 @@ class MetaPixelMiddleware:
 
 def notice_staff(request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
     """Mark the browser of somebody who may enter the admin. Receiver of ``user_logged_in``."""
-    if request is not None and user.has_perm("wagtailadmin.access_admin"):
-        visitor.capture(request).is_staff = True
+    try:
+        if request is not None and user.has_perm("wagtailadmin.access_admin"):
+            visitor.capture(request).is_staff = True
+    except Exception as error:  # noqa: BLE001 - nobody's login may fail because of us
+        logger.error("The login of staff went unnoticed: %s", type(error).__name__)
 
 
 def _finish(response: HttpResponseBase, held: visitor.Capture) -> HttpResponseBase:

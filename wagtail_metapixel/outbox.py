@@ -95,7 +95,7 @@ def claim(
     better ranked events.
     """
     token = uuid.uuid4()
-    share = max(limit // 10, 1)
+    share = max(limit // 10, 1) if limit > 1 else 0
     taken = _take(token, limit - share, ("rank", "id"), using=using, only=only, lease=lease)
     _take(token, limit - taken, ("expires_at", "id"), using=using, only=only, lease=lease)
     rows = OutboxEvent.objects.using(using).filter(lease_token=token, state=State.PENDING)
@@ -160,25 +160,32 @@ def release(
     return held.update(**values)
 
 
-def renew(token: uuid.UUID, *, using: str, lease: timedelta = LEASE) -> int:
-    """Prolong the lease of all rows still held under ``token``; returns how many they are."""
+def renew(token: uuid.UUID, *, using: str, lease: timedelta = LEASE) -> set[int]:
+    """Prolong the lease of all rows still held under ``token``; returns their primary keys."""
     held = OutboxEvent.objects.using(using).filter(lease_token=token, state=State.PENDING)
-    return held.update(leased_until=_from_now(lease))
+    held.update(leased_until=_from_now(lease))
+    return set(held.values_list("pk", flat=True))
 
 
 def finish(
-    rows: Iterable[OutboxEvent],
+    rows: Sequence[OutboxEvent],
     token: uuid.UUID,
     state: State,
     *,
     using: str,
     reason: str = "",
     trace_id: str = "",
-) -> int:
-    """Move leased rows to a final state and empty what they say of a person."""
+) -> list[OutboxEvent]:
+    """Move leased rows to a final state and empty what they say of a person.
+
+    Returns those that were still ours; the others, and what is known of their keys, stay as
+    their new owner wants them.
+    """
     with transaction.atomic(using=using):
-        chosen = list(rows)
-        changed = _held(chosen, token, using).update(
+        leased = _held(rows, token, using).select_for_update().values_list("pk", flat=True)
+        held = set(leased)
+        ours = [row for row in rows if row.pk in held]
+        OutboxEvent.objects.using(using).filter(pk__in=held).update(
             state=state,
             reason=reason[:500],
             trace_id=trace_id[:64],
@@ -187,8 +194,8 @@ def finish(
             lease_token=None,
             leased_until=None,
         )
-        _settle_keys(chosen, state, using)
-    return changed
+        _settle_keys(ours, state, using)
+    return ours
 
 
 def _held(rows: Iterable[OutboxEvent], token: uuid.UUID, using: str) -> QuerySet[OutboxEvent]:
@@ -232,12 +239,27 @@ def decide_keys(
 
 
 def _settle_keys(rows: Iterable[OutboxEvent], state: State, using: str) -> None:
-    owners = SentKey.objects.using(using).filter(row_id__in=[row.pk for row in rows if row.keyed])
-    if state == State.SENT:
-        owners.update(settled=True)
-    elif state != State.DUPLICATE:
-        # An event that was not sent takes no key: the next one that tells the fact may speak.
-        owners.filter(settled=False).delete()
+    keyed = [row for row in rows if row.keyed and state != State.DUPLICATE]
+    if not keyed:
+        return
+    told = {tuple(_key(row).values()): row for row in keyed if _may_count(row, state)}
+    SentKey.objects.using(using).bulk_create(
+        [SentKey(**_key(row), row_id=row.pk, settled=True) for row in told.values()],
+        update_conflicts=True,
+        unique_fields=["pixel_id", "event_name", "event_id"],
+        update_fields=["settled"],
+    )
+    # An event that was not told takes no key: the next one that tells the fact may speak.
+    silent = [row.pk for row in keyed if not _may_count(row, state)]
+    SentKey.objects.using(using).filter(row_id__in=silent, settled=False).delete()
+
+
+def _may_count(row: OutboxEvent, state: State) -> bool:
+    """Tell whether Meta may have counted the fact, so that telling it again counts it twice."""
+    if state == State.EXPIRED and row.twin == Twin.MAYBE:
+        return True
+    unknown = row.first_unknown_at is not None and state in {State.EXPIRED, State.DEAD}
+    return state == State.SENT or unknown
 
 
 def _key(row: OutboxEvent) -> dict[str, str]:

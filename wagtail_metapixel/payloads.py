@@ -20,9 +20,13 @@ SERVER_ONLY = frozenset({"net_revenue"})
 """Parameters that no browser gets to see."""
 
 
+# json.dumps() makes a new encoder for each call that is not made with its defaults.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def dump(value: Any) -> bytes:
     """Return compact UTF-8 JSON. ``ValueError`` for NaN and infinity."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 def server_event(event: Event) -> bytes:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DatabaseError, connections, router, transaction
+from django.db import Error, connections, router, transaction
 from wagtail.models import Site
 
 from wagtail_metapixel import conf
@@ -83,6 +83,8 @@ class Snapshot:
     sites: tuple[SiteConfig, ...] = ()
     installation_key: bytes = b""
     taken_at: float = 0.0
+    rendered: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Markup that follows from this snapshot alone, so that it lives exactly as long."""
 
     def site(self, site_pk: int) -> SiteConfig | None:
         """Return the site with that primary key."""
@@ -126,7 +128,7 @@ def refresh() -> Snapshot:
     global _latest  # noqa: PLW0603 - one snapshot a process is the point of this module
     try:
         _latest = _read()
-    except (DatabaseError, SynchronousOnlyOperation) as error:
+    except (Error, SynchronousOnlyOperation) as error:
         logger.warning("The Meta Pixel settings could not be read: %s", type(error).__name__)
     return _latest
 

@@ -9,13 +9,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import connections, transaction
 from django.http import HttpRequest
+from django.utils import timezone
 from wagtail.models import Site
 
 from wagtail_metapixel import (
@@ -119,7 +122,10 @@ def remember(request: HttpRequest, key: keys.Key, *, using: str | None = None) -
         decision = consent_gate(site, None, held=held)
         if site is None or not decision.allowed:
             return False
-        visitors.store(_read(held, site, decision), key, using=outbox.alias(using))
+        database = outbox.alias(using)
+        # A savepoint: a failing INSERT would spoil the caller's own transaction.
+        with transaction.atomic(using=database):
+            visitors.store(_read(held, site, decision), key, using=database)
     except EventError:
         if settings.DEBUG:
             raise
@@ -167,7 +173,8 @@ def _track(
     rows = _rows(event, user_data, decision, site, person, problems, keyed=given.key is not None)
     outbox.insert(rows, using=using)
     reason = rows[0].reason
-    if not reason and held is not None and held.has_middleware and given.visitor is None:
+    has_twin = not reason and rows[0].twin == Twin.MAYBE
+    if has_twin and held is not None and held.has_middleware:
         browser.echo_on_commit(held, event, decision.pixels, using=using)
     return _recorded(event, site, reason)
 
@@ -181,7 +188,10 @@ def _whose(
         return None, given.visitor
     if given.key is None or (held is not None and visitors.is_the_buyers(held)):
         return held, None
-    return None, visitors.recall(given.key, using=using)
+    # A failing SELECT, too, would spoil the caller's own transaction on PostgreSQL.
+    inside = connections[using].in_atomic_block
+    with transaction.atomic(using=using) if inside else nullcontext():
+        return None, visitors.recall(given.key, using=using)
 
 
 def _site(given: _Given, held: Capture | None, person: Visitor | None) -> SiteConfig | None:
@@ -250,7 +260,8 @@ def _rows(
 ) -> list[OutboxEvent]:
     on_a_page = event.action_source == "website" and may_have_twin
     twin = Twin.MAYBE if on_a_page else Twin.NO
-    max_age = catalogue.ACTION_SOURCES[event.action_source].max_age
+    source = catalogue.ACTION_SOURCES.get(event.action_source)
+    max_age = source.max_age if source else catalogue.MAX_AGE
     expires_at, twin_expires_at = outbox.deadlines(event.event_time, max_age, twin)
     reason = "; ".join(f"{p.field}: {p.rule}" for p in problems if p.fatal)[:500]
     event_bytes, user_bytes = payloads.server_event(event), payloads.dump(user_data)
@@ -273,6 +284,7 @@ def _rows(
             reason=reason,
             expires_at=expires_at,
             twin_expires_at=twin_expires_at,
+            final_at=timezone.now() if reason else None,
         )
         for pixel in decision.pixels
     ]
@@ -329,11 +341,15 @@ def collect(
             custom_data=dict(item.custom_data),
         )
         chosen = tuple(pixel for pixel in decision.pixels if pixel.gets(item.event_name))
+        if not chosen:
+            _withheld(item.event_name, site, Reason.NO_PIXEL)
+            continue
         one = Decision(None, decision.choice, decision.proof, chosen)
         rows += _rows(
             event, user_data, one, site, person, (), keyed=False, may_have_twin=not pixel_failed
         )
-    outbox.insert(rows, using=outbox.alias(using))
+    if rows:
+        outbox.insert(rows, using=outbox.alias(using))
     return len(rows)
 
 

@@ -40,7 +40,7 @@ from wagtail_metapixel import (
 )
 from wagtail_metapixel.consent import Choice, Decision
 from wagtail_metapixel.matching import Fbc, Fbp
-from wagtail_metapixel.models import AnsweredTicket, OutboxEvent, State
+from wagtail_metapixel.models import AnsweredTicket, ConsentProvider, OutboxEvent, State
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, Visitor
 
@@ -113,17 +113,20 @@ def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     told = body.get("events")
     if not isinstance(told, list) or not 1 <= len(told) <= EVENTS_MAX:
         raise _RefusedError(400, "collect: no events")
+    declared = list(_declared(told, site))
+    if not declared:
+        raise _RefusedError(400, "collect: no event of ours")
     decision = consent.decide(site, None, held=held)
     response = HttpResponse(status=204)
     if not decision.allowed:
-        for item in told:
-            _count_withheld(item, site, decision)
+        for event in declared:
+            _count_withheld(event, site, decision)
         return response
     person = _browser_visitor(held, site, decision, body)
-    declared = list(_declared(told, site))
-    if declared:
+    wanted = [e for e in declared if e.event_name != "PageView" or site.mirrors_page_views]
+    if wanted:
         failed = body.get("pixel") == "failed"
-        tracking.collect(declared, person, decision, site, pixel_failed=failed)
+        tracking.collect(wanted, person, decision, site, pixel_failed=failed)
     _keep_meta_cookies(response, held, person, body)
     return response
 
@@ -133,7 +136,7 @@ def _declared(told: Iterable[Any], site: SiteConfig) -> Iterable[tracking.Declar
         event = _one_declared(item, site) if isinstance(item, dict) else None
         if event is None:
             counters.add(counters.Item(counters.REFUSED, "collect: event", site_pk=site.site_pk))
-        elif event.event_name != "PageView" or site.mirrors_page_views:
+        else:
             yield event
 
 
@@ -168,7 +171,7 @@ def _browser_visitor(held: Capture, site: SiteConfig, decision: Decision, body: 
     person = visitor.read(held, site, consent=decision.choice, consent_proof=decision.proof)
     fbp, fbc = Fbp.parse(_text(body, "fbp")), Fbc.parse(_text(body, "fbc"))
     url = _text(body, "url")
-    own = (urlsplit(url).hostname or "") in site.own_hosts if url else False
+    own = visitor.host_of(url) in site.own_hosts
     return replace(
         person,
         url=(events.clean_url(url, keep_query=None) or "") if own else person.url,
@@ -195,11 +198,9 @@ def _keep_meta_cookies(response: HttpResponse, held: Capture, person: Visitor, b
             )
 
 
-def _count_withheld(item: Any, site: SiteConfig, decision: Decision) -> None:
-    name = item.get("event_name") if isinstance(item, dict) else ""
-    known = name if isinstance(name, str) and catalogue.is_standard(name) else "PageView"
+def _count_withheld(event: tracking.Declared, site: SiteConfig, decision: Decision) -> None:
     reason = str(decision.reason)
-    counters.add(counters.Item(counters.WITHHELD, reason, known, site.site_pk))
+    counters.add(counters.Item(counters.WITHHELD, reason, event.event_name, site.site_pk))
 
 
 # echo/: an event that did not fit into its cookie
@@ -281,11 +282,12 @@ def _first_to_ask(event_id: str) -> bool:
 @_door
 def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     """Keep the visitor's answer in our cookie, with proof; stop what waits on withdrawal."""
-    choice = body.get("choice")
-    if choice not in {"granted", "denied", "withdrawn"}:
+    choice = _text(body, "choice")
+    asks = site.consent_provider == ConsentProvider.COOKIE
+    if choice not in ({"granted", "denied", "withdrawn"} if asks else {"withdrawn"}):
         raise _RefusedError(400, "consent: no choice")
     response = HttpResponse(status=204)
-    if choice == "withdrawn":
+    if choice == "withdrawn" or (choice == "denied" and _has_granted(held, site)):
         person = visitor.read(held, site, consent=Choice.DENIED, consent_proof="")
         privacy.withdraw(person)
         for name in ("_fbp", "_fbc"):
@@ -301,6 +303,10 @@ def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
         samesite="Lax",
     )
     return response
+
+
+def _has_granted(held: Capture, site: SiteConfig) -> bool:
+    return consent.ask(held, site)[0] == Choice.GRANTED
 
 
 # Checks at the door
@@ -349,20 +355,20 @@ def _body(request: HttpRequest) -> Body:
     if length > BODY_BYTES:
         raise _RefusedError(413, "too long")
     try:
-        parsed = json.loads(request.body)
+        # Decoded here: json.loads would guess UTF-16 and forgive a byte order mark.
+        parsed = json.loads(request.body.decode())
     except (ValueError, RecursionError, RawPostDataException, OSError):
         raise _RefusedError(400, "not JSON") from None
-    if not isinstance(parsed, dict) or _depth(parsed) > DEPTH_MAX:
+    if not isinstance(parsed, dict) or _is_deeper(parsed, DEPTH_MAX):
         raise _RefusedError(400, "not a flat object")
     return parsed
 
 
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
+def _is_deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(item, depth - 1) for item in inner)
 
 
 def _text(body: Body, name: str) -> str:

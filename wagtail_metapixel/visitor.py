@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from django.http import HttpRequest
 from django.http.cookie import parse_cookie
 from django.http.request import split_domain_port
 from django.utils import timezone
+from django.utils.encoding import escape_uri_path
 
 from wagtail_metapixel import conf, counters, events, keys
 from wagtail_metapixel.matching import Fbc, Fbp, public_ip
@@ -58,6 +59,8 @@ class Capture:
     """Browser copies of committed action events, waiting for the response."""
     is_staff: bool = False
     """Whether somebody who may enter the admin has just logged in."""
+    head_is_printed: bool = False
+    """Whether ``{% metapixel %}`` stands on the page already."""
     no_store: bool = False
     """Whether the page holds something that is this visitor's alone."""
     _cookies: Mapping[str, str] | None = None
@@ -70,6 +73,14 @@ class Capture:
         if self._cookies is None:
             self._cookies = parse_cookie(self.meta.get("HTTP_COOKIE", ""))
         return self._cookies
+
+    @property
+    def asked_by_script(self) -> bool:
+        """Whether code on a page made this request, and not the browser on its way to a page."""
+        if self.header("HX-Request") or self.header("Turbo-Frame"):
+            return True
+        mode = self.header("Sec-Fetch-Mode")
+        return bool(self.header("X-Requested-With") or (mode and mode != "navigate"))
 
     @property
     def host(self) -> str:
@@ -150,7 +161,6 @@ def capture(request: HttpRequest, *, by_middleware: bool = False) -> Capture:
 def read(held: Capture, site: SiteConfig, *, consent: str, consent_proof: str) -> Visitor:
     """Return the visitor behind ``held``. Call it only after the gate said yes."""
     snapshot = current()
-    fbp, fbc = Fbp.parse(held.cookies.get("_fbp", "")), Fbc.parse(held.cookies.get("_fbc", ""))
     return Visitor(
         site_pk=site.site_pk,
         host=held.host,
@@ -158,8 +168,8 @@ def read(held: Capture, site: SiteConfig, *, consent: str, consent_proof: str) -
         referrer=events.clean_url(held.header("Referer"), keep_query=None) or "",
         client_ip_address=client_ip_address(held.meta),
         client_user_agent=_printable(held.header("User-Agent"))[:_USER_AGENT_MAX],
-        fbp=str(fbp) if fbp else "",
-        fbc=str(fbc) if fbc else "",
+        fbp=_first_valid(Fbp.parse, held, "_fbp"),
+        fbc=_first_valid(Fbc.parse, held, "_fbc"),
         session=session_digest(held, snapshot),
         consent=consent,
         consent_proof=consent_proof,
@@ -173,12 +183,12 @@ def page_url(held: Capture, site: SiteConfig) -> str:
     counts only when it was a page: never the address of an endpoint or a webhook.
     """
     for told in (held.header("HX-Current-URL"), held.header("Referer")):
-        if told and _host_of(told) in site.own_hosts:
+        if told and host_of(told) in site.own_hosts:
             return events.clean_url(told, keep_query=None) or ""
-    if held.method != "GET":
+    if held.method != "GET" or held.asked_by_script:
         return ""
     query = str(held.meta.get("QUERY_STRING", ""))
-    address = f"{held.scheme}://{held.meta.get('HTTP_HOST', held.host)}{held.path}"
+    address = f"{held.scheme}://{held.netloc}{escape_uri_path(held.path)}"
     return events.clean_url(f"{address}?{query}" if query else address, keep_query=None) or ""
 
 
@@ -189,7 +199,7 @@ def client_ip_address(meta: Mapping[str, Any]) -> str:
     stands further left was written by the visitor.
     """
     trusted = conf.trusted_proxies()
-    if trusted == 0 and "HTTP_X_FORWARDED_FOR" in meta and not public_ip(_remote(meta)):
+    if not trusted and "HTTP_X_FORWARDED_FOR" in meta and not public_ip(_remote(meta)):
         counters.add(counters.Item(counters.DIAGNOSTIC, UNDECLARED_PROXY))
     chain = [part.strip() for part in str(meta.get("HTTP_X_FORWARDED_FOR", "")).split(",")]
     chain = [*(part for part in chain if part), _remote(meta)]
@@ -197,7 +207,9 @@ def client_ip_address(meta: Mapping[str, Any]) -> str:
         position = -1 - trusted
         address = chain[position] if len(chain) > trusted else chain[0]
     else:
-        address = next((hop for hop in reversed(chain) if not _inside(hop, trusted)), chain[0])
+        # Without REMOTE_ADDR the proxy speaks through a socket of this machine.
+        hops = [hop for hop in chain if hop]
+        address = next((hop for hop in reversed(hops) if not _inside(hop, trusted)), chain[0])
     return public_ip(address) or ""
 
 
@@ -242,7 +254,11 @@ def recall(key: keys.Key, *, using: str) -> Visitor | None:
         .first()
     )
     data = keys.decrypt(bytes(row.data)) if row else None
-    return Visitor(**json.loads(data)) if data else None
+    if not data:
+        return None
+    # Another release, still or again at work during a deploy, may know other fields.
+    known = {item.name for item in fields(Visitor)}
+    return Visitor(**{name: value for name, value in json.loads(data).items() if name in known})
 
 
 def _record_digest(key: keys.Key, snapshot: Snapshot) -> str:
@@ -253,7 +269,8 @@ def _record_digest(key: keys.Key, snapshot: Snapshot) -> str:
 
 
 def _address(held: Capture) -> _Address:
-    request = HttpRequest()
+    # Only Django's reading of the host is wanted, not the forms and files __init__ prepares.
+    request = HttpRequest.__new__(HttpRequest)
     request.META = dict(held.meta)
     try:
         netloc = request.get_host().lower()
@@ -262,7 +279,8 @@ def _address(held: Capture) -> _Address:
         return _Address()
 
 
-def _host_of(url: str) -> str:
+def host_of(url: str) -> str:
+    """Return the host name in ``url``, lower case, without port; ``""`` when there is none."""
     try:
         return (urlsplit(url).hostname or "").lower()
     except ValueError:
@@ -278,7 +296,17 @@ def _inside(address: str, networks: conf.Networks) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(parsed in network for network in networks)
+    mapped = getattr(parsed, "ipv4_mapped", None)  # how a dual-stack socket writes IPv4
+    return any((mapped or parsed) in network for network in networks)
+
+
+def _first_valid(parse: Callable[[str], Fbp | Fbc | None], held: Capture, name: str) -> str:
+    # Two cookies of one name, host-only and on the domain, are possible.
+    for pair in str(held.meta.get("HTTP_COOKIE", "")).split(";"):
+        key, _equals, value = pair.strip().partition("=")
+        if key == name and (parsed := parse(value)):
+            return str(parsed)
+    return ""
 
 
 def _printable(text: str) -> str:

@@ -106,8 +106,10 @@ class ProductPage(Page):
         return [(name.strip(), fact.strip()) for name, _colon, fact in pairs]
 
     def neighbours(self):
-        """Three others from the same shelf at most."""
-        return ProductPage.objects.sibling_of(self, inclusive=False).live()[:3]
+        """Three other products, those of the same shelf first."""
+        others = ProductPage.objects.live().exclude(pk=self.pk)
+        shelf = [*others.sibling_of(self)[:3]]
+        return [*shelf, *others.not_sibling_of(self)[: 3 - len(shelf)]]
 
     def contents(self, quantity=1):
         """This product the way Meta's ``contents`` wants it."""

@@ -18,6 +18,7 @@ def record_json(record: Record) -> dict[str, Any]:
     kept = record.kept()
     browser, server = record.first("browser"), record.first("server")
     other = server if kept is browser else browser
+    differing = _differences(browser, server)
     return {
         "id": record.id,
         "sequence": record.sequence,
@@ -31,8 +32,8 @@ def record_json(record: Record) -> dict[str, Any]:
         "kept_copy": record.copies.index(kept),
         "counts": dict(record.counts),
         "lacking": lacking(kept.user_data, other.user_data) if other else [],
-        "differences": _differences(browser, server),
-        "diagnostics": _diagnostics(record),
+        "differences": differing,
+        "diagnostics": _diagnostics(record, differ=bool(differing)),
         "copies": [copy_json(copy) for copy in record.copies],
     }
 
@@ -48,8 +49,10 @@ def _differences(browser: Copy | None, server: Copy | None) -> list[dict[str, An
     return differences(browser.custom_data, server.custom_data, browser.user_data, server.user_data)
 
 
-def _diagnostics(record: Record) -> list[dict[str, str]]:
+def _diagnostics(record: Record, *, differ: bool) -> list[dict[str, str]]:
     found = [explain(code, "") for code in record_diagnostics(record)]
+    if differ:
+        found.append(explain("copies_differ", ""))
     for channel in _CHANNELS:
         copy = record.first(channel)
         if copy is not None:

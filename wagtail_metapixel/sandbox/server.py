@@ -83,7 +83,9 @@ class SandboxServer:
     # Life
 
     def start(self) -> None:
-        """Listen, and answer from a thread of its own."""
+        """Listen, and answer from a thread of its own. Does nothing if it runs already."""
+        if self._http is not None:
+            return
         self._stopping.clear()
         self._http = HTTPServer((self.host, self._port), self._respond, self._stopping)
         self._thread = Thread(

@@ -86,11 +86,11 @@ function channelBadge(record, channel) {
 /** What was it worth, or about, and for whom: a few words beside the name. */
 function about(record) {
   const data = record.copies[record.kept_copy].custom_data;
-  const parts = [];
-  if (data.value !== undefined && data.value !== null) parts.push(money(data.value, data.currency));
+  const parts = record.copies.map((copy) => copy.test_event_code).filter(Boolean).slice(0, 1);
+  if (data.value != null) parts.push(money(data.value, data.currency));
   const words = data.content_name || data.search_string || data.order_id || "";
   if (typeof words === "string" && words) parts.push(words);
-  if (!parts.length) parts.push(pathOf(record));
+  if (data.value == null && !words) parts.push(pathOf(record));
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -169,12 +169,15 @@ function keyList(keys) {
 }
 
 function notes(record) {
-  if (!record.diagnostics.length) return null;
-  return h("ul", { class: "notes" }, record.diagnostics.map((found) =>
-    h("li", { "data-level": found.level }, icon(found.level),
-      h("span", {}, h("strong", {}, found.title),
-        found.channel ? h("span", { class: "quiet" }, ` (${found.channel})`) : null,
-        ` ${found.text}`))));
+  const found = record.diagnostics.filter(({ code }) => code !== "copies_differ"); // has a table
+  return found.length ? h("ul", { class: "notes" }, found.map(note)) : null;
+}
+
+function note(found) {
+  return h("li", { "data-level": found.level }, icon(found.level),
+    h("span", {}, h("strong", {}, found.title),
+      found.channel ? h("span", { class: "quiet" }, ` (${found.channel})`) : null,
+      ` ${found.text}`));
 }
 
 function differences(record) {

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand
 from django.db import transaction
 from wagtail.models import Page, Site
-from wagtail_metapixel.models import MetaPixelSettings
+from wagtail_metapixel.models import MetaPixel, MetaPixelSettings
 
 from shop import stock
 from shop.models import CategoryPage, ContactField, ContactPage, HomePage, ProductPage, TextPage
@@ -99,7 +99,8 @@ def fill_pixel(site):
         defaults={"consent_provider": "cookie", "advanced_matching": True, "phone_region": "DE"},
     )
     if not pixel_settings.pixels.exists():
-        pixel_settings.pixels.create(pixel_id=PIXEL_ID, hosts=f"{site.hostname}\nlocalhost")
+        hosts = f"{site.hostname}\nlocalhost"
+        MetaPixel.objects.create(settings=pixel_settings, pixel_id=PIXEL_ID, hosts=hosts)
 
 
 def fill_admin():

@@ -1,0 +1,42 @@
+"""``python -m benchmarks``: all of them, on a database file that is thrown away."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import django
+
+
+def main() -> None:
+    """Prepare a database, run each benchmark, print its lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
+        os.environ.setdefault("METAPIXEL_TEST_DATABASE", f"sqlite:///{Path(folder) / 'db.sqlite3'}")
+        django.setup()
+        prepare()
+        from benchmarks import commit_to_receipt, page_cost, script_size  # noqa: PLC0415
+
+        print(f"Python {platform.python_version()}, Django {django.__version__}", end=", ")
+        print(f"{os.cpu_count()} cores, {sys.platform}")
+        for benchmark in (script_size, page_cost, commit_to_receipt):
+            print()
+            for line in benchmark.report():
+                print(line, flush=True)
+
+
+def prepare() -> None:
+    """Make the tables and one site with a pixel."""
+    from django.core.management import call_command  # noqa: PLC0415
+
+    from tests.factories import PixelFactory  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+    PixelFactory()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+#!/usr/bin/env python
+"""The example shop, a local stand-in for Meta and a shopper who walks once; until Ctrl-C.
+
+Nothing leaves this machine, and no account or key is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from walking import chromium, processes
+from walking.internet import Internet
+from walking.shopper import CLICK_ID, Shopper
+from walking.verdict import judge, shortened
+
+PORT, SANDBOX_PORT = 8000, 8001
+MEANINGS = {
+    "browser": "waiting for the server's copy",
+    "server": "waiting for the browser's copy",
+    "deduplicated": "both are here: counted once",
+}
+
+
+def main():
+    options = arguments()
+    processes.end_on_sigterm()
+    try:
+        refuse_taken_ports(options)
+        run(options)
+    except KeyboardInterrupt:
+        # The terminal has just written ^C.
+        print("\r  \nStopped. The shop keeps its database for the next time.", flush=True)
+        return 0
+    except (PortTaken, processes.ShopFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+class PortTaken(Exception):
+    """Somebody else answers where the shop or the sandbox should. Says the way out."""
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get("EXAMPLE_PORT") or PORT),
+        help="of the shop; also EXAMPLE_PORT",
+    )
+    parser.add_argument(
+        "--sandbox-port",
+        type=int,
+        default=int(os.environ.get("EXAMPLE_SANDBOX_PORT") or SANDBOX_PORT),
+        help="of the stand-in for Meta; also EXAMPLE_SANDBOX_PORT",
+    )
+    parser.add_argument("--no-walk", action="store_true", help="leave the shop to yourself")
+    return parser.parse_args()
+
+
+def refuse_taken_ports(options):
+    """Raise :class:`PortTaken` with the way out."""
+    wanted = {"EXAMPLE_PORT": options.port, "EXAMPLE_SANDBOX_PORT": options.sandbox_port}
+    taken = {name: port for name, port in wanted.items() if processes.is_taken(port)}
+    if not taken:
+        return
+    ports = " and ".join(map(str, taken.values()))
+    others = " ".join(f"{name}={port}" for name, port in other_ports(taken).items())
+    raise PortTaken(
+        f"Port {ports} of this machine is taken by another program; an earlier demo, perhaps.\n"
+        f"End that one, or take another port:  make demo {others}"
+    )
+
+
+def other_ports(taken):
+    """A free port for each name, near the taken one."""
+    free = {}
+    for name, port in taken.items():
+        nearby = (each for each in range(port + 80, 65_536) if each not in free.values())
+        free[name] = next(each for each in nearby if not processes.is_taken(each))
+    return free
+
+
+def run(options):
+    """Bring everything up, stay, and take everything down again."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(processes.temporary_folder())
+        sandbox = processes.sandbox_server(
+            options.sandbox_port, on_event=show_event, on_rejection=show_rejection
+        )
+        shop = processes.Shop(
+            port=options.port,
+            database=os.environ.get("EXAMPLE_DB") or str(processes.EXAMPLE_SITE / "db.sqlite3"),
+            sandbox=f"http://127.0.0.1:{options.sandbox_port}",
+            log=folder / "shop.log",
+        )
+        say("Preparing the shop; the first time, that takes a while ...")
+        shop.prepare()
+        stack.enter_context(sandbox)
+        stack.enter_context(shop)
+        welcome(shop)
+        if not options.no_walk:
+            send_a_shopper(shop, sandbox)
+        say("Now it is your turn. Ctrl-C ends the demo.\n")
+        stay(shop)
+
+
+def welcome(shop):
+    say(f"""
+  Shop           {shop.url}/
+  Test events    {shop.sandbox}/
+  Admin          {shop.url}/admin/   admin / admin
+                 Use a private window for it: a browser that was in the admin counts as staff,
+                 and what staff do in the shop is not reported.
+  The shop's log {shop.log}
+
+Nothing leaves this machine: the test events page is what Meta would have received.
+""")
+
+
+def stay(shop):
+    while True:
+        time.sleep(1)
+        shop.check()
+
+
+# The shopper
+
+
+def send_a_shopper(shop, sandbox):
+    """Let a shopper walk once, if there is a browser; say so if there is none."""
+    say("A shopper walks through the shop once; each event as it arrives:\n")
+    try:
+        with chromium.launched() as browser:
+            context = browser.new_context()
+            internet = Internet(context, sandbox, (shop.url, shop.bank, sandbox.url))
+            shopper = Shopper(context, shop, sandbox, internet)
+            shopper.walk()
+    except chromium.NoBrowser as error:
+        say(f"{error}\nThe demo goes on without the shopper.\n")
+        return
+    except chromium.Error as error:
+        shop.check()
+        say(f"\nThe shopper could not go on: {error}\n")
+        return
+    verdict = judge(
+        shopper.expected,
+        sandbox.events(),
+        click_id=CLICK_ID,
+        refused=sandbox.rejections(),
+        troubles=shopper.all_troubles(),
+    )
+    say(f"\n{verdict if verdict.faults else verdict.last_line()}\n")
+
+
+# What the sandbox receives
+
+
+def show_event(event):
+    """Print one line for the copy of an event that has just come in."""
+    copy = event["copies"][-1]
+    cells = (
+        datetime.now().astimezone().strftime("%H:%M:%S"),
+        f"{copy['channel']:<7}",
+        f"{event['event_name']:<20}",
+        f"{event['event_id'][:8]:<8}",
+        f"{shortened(urlsplit(copy['event_source_url']).path, 32):<32}",
+        MEANINGS[event["status"]],
+    )
+    say("  " + "  ".join(cells))
+
+
+def show_rejection(rejection):
+    say(f"  Refused: {', '.join(rejection['event_names'])}: {rejection['error']['message']}")
+
+
+def say(text):
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

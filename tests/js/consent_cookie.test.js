@@ -1,0 +1,218 @@
+'use strict';
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { CONFIG, Page, settle } = require('./browser.js');
+
+const PROOF = '0123456789abcdef';
+const META = '_fbp=fb.1.1500000000000.99';
+const ALL = ['consent_cookie.js', 'first_party_cookies.js', 'metapixel.js'];
+
+const open = (options = {}) => {
+  const page = new Page({ scripts: ALL, ...options, config: { provider: 'cookie', ...options.config } });
+  // The server: takes the choice and sets the cookie.
+  page.answers[CONFIG.consent] = ({ choice }) => {
+    page.jar.text = `metapixel_consent=${choice === 'granted' ? `granted.${PROOF}` : 'denied'}; Path=/`;
+  };
+  return page;
+};
+const button = (page, what) => page.add('button', { 'data-metapixel-consent': what });
+const state = (page) => page.root.getAttribute('data-metapixel-consent');
+const choices = (page) => page.postsTo(CONFIG.consent).map((body) => body.choice);
+
+for (const [cookies, expected] of [
+  ['', 'unknown'],
+  [`metapixel_consent=granted.${PROOF}`, 'granted'],
+  ['a=b; metapixel_consent=denied; c=d', 'denied'],
+  ['metapixel_consent=grantedish', 'unknown'],
+  ['metapixel_consent=', 'unknown'],
+  ['not_metapixel_consent=granted.1', 'unknown'],
+]) {
+  test(`"${cookies}" is ${expected}`, () => {
+    const page = open({ cookies });
+    assert.deepEqual([page.window.metapixel.consent.read(), state(page)], [expected, expected]);
+    assert.equal(page.scripts.length, expected === 'granted' ? 1 : 0);
+  });
+}
+
+test('elements that ask for the state are given it', async () => {
+  const page = new Page({ scripts: [] });
+  const element = page.add('p', { 'data-metapixel-consent-state': '' });
+  page.run('consent_cookie.js');
+  assert.equal(element.getAttribute('data-metapixel-consent-state'), 'unknown');
+  await page.click(button(page, 'grant'));
+  assert.equal(element.getAttribute('data-metapixel-consent-state'), 'granted');
+});
+
+test('grant: the server is told, then the page goes', async () => {
+  const page = open();
+  const event = await page.click(button(page, 'grant'));
+  assert.deepEqual([choices(page), state(page), page.firedNames], [['granted'], 'granted', ['PageView']]);
+  assert.equal(event.prevented, true);
+});
+
+test('deny: the server is told and nothing happens', async () => {
+  const page = open();
+  await page.click(button(page, 'deny'));
+  await page.leave();
+  assert.deepEqual([choices(page), state(page), page.scripts, page.beacons], [['denied'], 'denied', [], []]);
+});
+
+test('withdraw: events stop, the server is told, the cookies go', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}; ${META}` });
+  let silent;
+  const server = page.answers[CONFIG.consent];
+  page.answers[CONFIG.consent] = (body) => {
+    silent = page.calls.some((call) => call[1] === 'revoke');
+    server(body);
+  };
+  await page.click(button(page, 'withdraw'));
+  assert.deepEqual([silent, choices(page), state(page)], [true, ['withdrawn'], 'denied']);
+  assert.equal(page.jar.get('_fbp'), null);
+});
+
+test('deny after a grant is a withdrawal', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}` });
+  await page.click(button(page, 'deny'));
+  assert.deepEqual([choices(page), state(page)], [['withdrawn'], 'denied']);
+});
+
+test('a choice the server did not take changes nothing', async () => {
+  for (const answer of [{ status: 500 }, { status: 403 }, new Error('offline')]) {
+    const page = open();
+    page.answers[CONFIG.consent] = answer;
+    await page.click(button(page, 'grant'));
+    await page.click(button(page, 'deny'));
+    assert.deepEqual([choices(page), state(page), page.scripts], [['granted', 'denied'], 'unknown', []]);
+  }
+});
+
+test('a withdrawal the server did not take keeps the state for another try, and the page silent', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}; ${META}` });
+  const server = page.answers[CONFIG.consent];
+  page.answers[CONFIG.consent] = { status: 500 };
+  await page.click(button(page, 'withdraw'));
+  await page.leave();
+  assert.deepEqual([state(page), page.beacons, page.jar.get('_fbp') !== null], ['granted', [], true]);
+  page.answers[CONFIG.consent] = server;
+  await page.click(button(page, 'withdraw'));
+  assert.deepEqual([state(page), page.jar.get('_fbp')], ['denied', null]);
+});
+
+test('a click inside a button counts, one beside it does not', async () => {
+  const page = open();
+  const inner = page.add('span');
+  inner.parent = button(page, 'grant');
+  const other = page.add('span');
+  other.parent = page.root; // which carries the attribute as well, with the state
+  assert.equal((await page.click(other)).prevented, false);
+  assert.deepEqual(choices(page), []);
+  await page.click(inner);
+  assert.deepEqual(choices(page), ['granted']);
+});
+
+test('a button with another value does nothing', async () => {
+  const page = open();
+  for (const name of ['', 'toString', 'constructor', 'granted']) await page.click(button(page, name));
+  await page.tell('click', { target: {} });
+  assert.deepEqual(choices(page), []);
+});
+
+test('a double click is one choice', async () => {
+  const page = open();
+  const grant = button(page, 'grant');
+  await Promise.all([page.click(grant), page.click(grant)]);
+  assert.deepEqual(choices(page), ['granted']);
+});
+
+test('of two choices the last one counts, whichever answer is faster', async () => {
+  const page = open();
+  let release;
+  const server = page.answers[CONFIG.consent];
+  page.answers[CONFIG.consent] = async (body) => {
+    if (body.choice === 'granted') await new Promise((resolve) => (release = resolve));
+    server(body);
+  };
+  await page.click(button(page, 'grant'));
+  await page.click(button(page, 'deny'));
+  release();
+  await settle();
+  assert.deepEqual([choices(page), state(page)], [['granted', 'denied'], 'denied']);
+});
+
+test('an answer given in another tab is seen when this one is looked at', async () => {
+  const page = open();
+  page.jar.text = `metapixel_consent=granted.${PROOF}`;
+  await page.tell('visibilitychange');
+  assert.deepEqual([state(page), page.firedNames], ['granted', ['PageView']]);
+});
+
+test('a withdrawal in another tab silences this one without telling the server twice', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}; ${META}` });
+  page.jar.text = 'metapixel_consent=denied';
+  await page.tell('visibilitychange');
+  await page.leave();
+  assert.deepEqual([state(page), choices(page), page.beacons, page.jar.get('_fbp')], ['denied', [], [], null]);
+});
+
+test('a withdrawal on a later page holds for one that comes back from the cache', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}` });
+  await page.metaLoads();
+  await page.leave();
+  page.jar.text = 'metapixel_consent=denied';
+  await page.comeBack();
+  assert.deepEqual([state(page), page.firedNames], ['denied', ['PageView']]);
+});
+
+test('where the browser keeps no cookie the answer holds for this page', async () => {
+  const page = open({ scripts: [] });
+  page.jar.blocked = true;
+  ALL.forEach((name) => page.run(name));
+  page.answers[CONFIG.consent] = { status: 204 };
+  await page.click(button(page, 'grant'));
+  assert.deepEqual([state(page), page.firedNames], ['granted', ['PageView']]);
+});
+
+test('the public functions lead to the same place as the buttons', async () => {
+  const page = open();
+  page.window.metapixel.grant();
+  await settle();
+  page.window.metapixel.revoke();
+  await settle();
+  assert.deepEqual([choices(page), state(page)], [['granted', 'withdrawn'], 'denied']);
+});
+
+test('the buttons work where the core is missing or switched off', async () => {
+  for (const options of [{ scripts: ['consent_cookie.js'] }, { navigator: { globalPrivacyControl: true } }]) {
+    const page = open(options);
+    for (const name of ['grant', 'withdraw']) await page.click(button(page, name));
+    assert.deepEqual([choices(page), state(page), page.scripts], [['granted', 'withdrawn'], 'denied', []]);
+  }
+});
+
+test('without a config island a click does nothing', async () => {
+  const page = new Page({ config: null, scripts: ['consent_cookie.js'] });
+  await page.click(button(page, 'grant'));
+  assert.deepEqual([page.posts, state(page)], [[], 'unknown']);
+});
+
+test('one broken watcher does not keep the others from hearing', async () => {
+  const page = open({ scripts: ['consent_cookie.js'] });
+  const heard = [];
+  const { consent } = page.window.metapixel;
+  consent.watch(() => { throw new Error('broken'); });
+  consent.watch((answer) => heard.push(answer));
+  await consent.choose('granted');
+  assert.deepEqual(heard, ['granted']);
+});
+
+test('another tool on the page is left alone', () => {
+  const consent = { read: () => 'denied', watch() {} };
+  const page = open({ window: { metapixel: { consent } } });
+  assert.deepEqual([page.window.metapixel.consent, state(page)], [consent, null]);
+});
+
+test('the file may stand on the page twice', async () => {
+  const page = open({ scripts: ['consent_cookie.js', ...ALL] });
+  await page.click(button(page, 'grant'));
+  assert.deepEqual([choices(page), page.firedNames], [['granted'], ['PageView']]);
+});

@@ -1,0 +1,203 @@
+'use strict';
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { CONFIG, PIXEL, Page, base64url, tool } = require('./browser.js');
+
+const VIEW = { event_name: 'ViewContent', custom_data: {} };
+const ECHO = { i: 'e1', n: 'AddToCart', p: {}, t: 1795322685, x: [PIXEL] };
+const META = '_fbp=fb.1.1500000000000.99; _fbc=fb.1.1500000000000.AbC';
+
+const asked = (state, options = {}) => {
+  const consent = tool(state);
+  const page = new Page({ window: { metapixel: { consent } }, ...options, config: { provider: 'other', ...options.config } });
+  return Object.assign(page, { consent });
+};
+const meta = (page) => [page.jar.get('_fbp'), page.jar.get('_fbc')];
+const nothing = (page) => {
+  assert.deepEqual([page.scripts, page.posts, page.beacons, page.window.fbq], [[], [], [], undefined]);
+};
+
+test('before an answer nothing is loaded, stored or posted', async () => {
+  const page = asked('unknown', { url: 'https://www.example.com/?fbclid=AbC', islands: [{ event: VIEW }] });
+  await page.pass(5000);
+  await page.leave();
+  nothing(page);
+  assert.deepEqual(page.jar.writes, []);
+});
+
+test('on a grant the events of this page go, with the click id of its address', async () => {
+  const page = asked('unknown', { url: 'https://www.example.com/?fbclid=AbC', islands: [{ event: VIEW }] });
+  await page.pass(60000);
+  page.consent.say('granted');
+  await page.metaLoads();
+  assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
+  const [body] = page.postsTo(CONFIG.collect);
+  assert.deepEqual([body.events.length, body.fbc.split('.')[3]], [2, 'AbC']);
+});
+
+test('an event that was swapped away before the grant is held all the same', async () => {
+  const page = asked('unknown', { islands: [{ event: VIEW }] });
+  page.elements.pop();
+  page.consent.say('granted');
+  assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
+});
+
+test('a grant is acted upon once', async () => {
+  const page = asked('granted', { islands: [{ event: VIEW }] });
+  page.consent.say('granted');
+  await page.metaLoads();
+  page.consent.say('granted');
+  assert.deepEqual([page.firedNames.length, page.scripts.length, page.posts.length], [2, 1, 1]);
+});
+
+test('a denial drops what was held', async () => {
+  const page = asked('unknown', { islands: [{ event: VIEW }] });
+  page.consent.say('denied');
+  await page.pass(5000);
+  await page.leave();
+  nothing(page);
+});
+
+test('a grant after a denial tells the page that is still being shown', async () => {
+  for (const first of ['unknown', 'denied']) {
+    const page = asked(first, { islands: [{ event: VIEW }, { ticket: 'SIGNED' }] });
+    page.consent.say('denied');
+    page.consent.say('granted');
+    await page.metaLoads();
+    assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
+    assert.deepEqual([page.postsTo(CONFIG.collect).length, page.postsTo(CONFIG.ticket).length], [1, 1]);
+  }
+});
+
+test('denied: the echo cookies are deleted and not fired', () => {
+  const page = asked('denied', { cookies: `a=b; metapixel_e_12345678=${base64url(ECHO)}` });
+  nothing(page);
+  assert.equal(page.jar.text, 'a=b');
+});
+
+test('unknown: the echo cookies are deleted, and fired only after a grant on this page', () => {
+  const page = asked('unknown', { cookies: `metapixel_e_12345678=${base64url(ECHO)}` });
+  nothing(page);
+  assert.equal(page.jar.text, '');
+  page.consent.say('granted');
+  assert.deepEqual(page.firedNames, ['PageView', 'AddToCart']);
+});
+
+test('a tool that breaks is no consent', () => {
+  nothing(asked('unknown', { window: { metapixel: { consent: { read() { throw new Error('broken'); }, watch() {} } } } }));
+  nothing(asked('yes'));
+});
+
+test('not_required needs no tool, and a denial counts all the same', () => {
+  const config = { provider: 'not_required' };
+  assert.deepEqual(new Page({ config }).firedNames, ['PageView']);
+  assert.deepEqual(asked('unknown', { config }).firedNames, ['PageView']);
+  nothing(asked('denied', { config }));
+});
+
+test('a site without a tool speaks through grant() and deny()', async () => {
+  const page = new Page({ config: { provider: 'function' } });
+  page.window.metapixel.deny();
+  nothing(page);
+  page.window.metapixel.grant();
+  assert.deepEqual(page.firedNames, ['PageView']);
+});
+
+test('a tool that can choose is asked, and its word is waited for', async () => {
+  const choices = [];
+  const consent = { ...tool('unknown'), choose: (choice) => choices.push(choice) };
+  const page = new Page({ window: { metapixel: { consent } }, config: { provider: 'cookie' } });
+  page.window.metapixel.grant();
+  page.window.metapixel.deny();
+  assert.deepEqual(choices, ['granted', 'denied']);
+  nothing(page);
+});
+
+test('revoke stops at once, tells the server, then deletes the cookies', async () => {
+  const page = asked('granted', { cookies: META, islands: [{ event: VIEW }] });
+  let present;
+  page.answers[CONFIG.consent] = () => {
+    present = meta(page);
+  };
+  page.window.metapixel.revoke();
+  assert.deepEqual(page.calls.slice(-1), [['consent', 'revoke']]);
+  page.island({ event: { event_name: 'Search' } });
+  await page.tell('htmx:afterSettle');
+  await page.metaLoads();
+  await page.leave();
+  assert.deepEqual(page.postsTo(CONFIG.consent), [{ choice: 'withdrawn' }]);
+  assert.deepEqual([page.posts.length, page.beacons.length, page.firedNames.includes('Search')], [1, 0, false]);
+  assert.deepEqual([present.includes(null), meta(page)], [false, [null, null]]);
+});
+
+test('revoke deletes the cookies on the domain they stuck on', async () => {
+  const page = asked('granted', { url: 'https://a.shop.example.co.uk/' });
+  assert.deepEqual(page.jar.cookies.map((cookie) => cookie.domain), ['example.co.uk']);
+  await page.window.metapixel.revoke();
+  assert.deepEqual(page.jar.cookies, []);
+});
+
+test('revoke keeps the cookies, but stays silent, where the server did not hear', async () => {
+  for (const answer of [{ status: 500 }, new Error('offline')]) {
+    const page = asked('granted', { cookies: META });
+    page.answers[CONFIG.consent] = answer;
+    await page.window.metapixel.revoke();
+    await page.tell('htmx:afterSettle');
+    await page.pass(5000);
+    assert.deepEqual([meta(page).includes(null), page.postsTo(CONFIG.collect)], [false, []]);
+    page.answers[CONFIG.consent] = undefined;
+    await page.window.metapixel.revoke();
+    assert.deepEqual(meta(page), [null, null]);
+  }
+});
+
+test('a withdrawal in the tool is told to the server', async () => {
+  const page = asked('granted', { cookies: META });
+  page.consent.say('denied');
+  await page.pass(0);
+  assert.deepEqual([page.postsTo(CONFIG.consent), meta(page)], [[{ choice: 'withdrawn' }], [null, null]]);
+});
+
+test('a withdrawal that was cut short is finished on the next page', async () => {
+  const page = asked('denied', { cookies: META });
+  await page.pass(0);
+  assert.deepEqual([page.postsTo(CONFIG.consent), meta(page)], [[{ choice: 'withdrawn' }], [null, null]]);
+  const clean = asked('denied');
+  await clean.pass(0);
+  nothing(clean);
+});
+
+test('deny after a grant is a withdrawal', async () => {
+  const page = asked('granted');
+  page.window.metapixel.deny();
+  await page.pass(0);
+  assert.deepEqual(page.postsTo(CONFIG.consent), [{ choice: 'withdrawn' }]);
+});
+
+test('revoke does not silence a pixel that is not ours', async () => {
+  const fbq = Object.assign((...words) => fbq.queue.push(words), { queue: [] });
+  const page = asked('granted', { window: { fbq, metapixel: { consent: tool('granted') } } });
+  await page.window.metapixel.revoke();
+  assert.equal(page.calls.some((call) => call[0] === 'consent'), false);
+});
+
+test('a grant after a withdrawal goes on with the same script', async () => {
+  const page = asked('granted', { islands: [{ event: VIEW }] });
+  page.consent.say('denied');
+  await page.pass(0);
+  page.consent.say('granted');
+  page.island({ event: { event_name: 'Search' } });
+  await page.tell('htmx:afterSettle');
+  assert.deepEqual(page.calls.filter((call) => call[0] === 'consent'), [['consent', 'revoke'], ['consent', 'grant']]);
+  assert.deepEqual([page.scripts.length, page.firedNames], [1, ['PageView', 'ViewContent', 'Search']]);
+});
+
+test('a page that comes back from the cache after a withdrawal elsewhere stays silent', async () => {
+  let state = 'granted';
+  const page = asked('', { window: { metapixel: { consent: { read: () => state, watch() {} } } } });
+  await page.metaLoads();
+  await page.leave();
+  state = 'denied';
+  await page.comeBack();
+  assert.deepEqual([page.firedNames, page.postsTo(CONFIG.collect).length], [['PageView'], 1]);
+});

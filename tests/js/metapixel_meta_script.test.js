@@ -1,0 +1,175 @@
+'use strict';
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { CONFIG, PIXEL, Page, plain } = require('./browser.js');
+
+const OTHER = '9999999999';
+
+// Another pixel's fbq: a stub that waits, or the script that has loaded.
+const theirs = (extra = {}) => {
+  const fbq = function () {
+    fbq.queue.push(arguments);
+  };
+  return Object.assign(fbq, { queue: [], ...extra });
+};
+
+test('our stub follows the protocol of the queue', () => {
+  const { window } = new Page();
+  const { queue, push, ...properties } = plain({ ...window.fbq, queue: 0, push: 0 });
+  assert.deepEqual(properties, { loaded: true, version: '2.0', disablePushState: true });
+  assert.equal(window.fbq.push, window.fbq);
+  assert.equal(window._fbq, window.fbq);
+});
+
+test('once the script of Meta is there, calls go to it', () => {
+  const page = new Page();
+  const seen = [];
+  const waiting = page.calls.length;
+  page.window.fbq.callMethod = (...words) => seen.push(words);
+  page.window.fbq('track', 'Lead');
+  assert.deepEqual([seen, page.calls.length], [[['track', 'Lead']], waiting]);
+});
+
+test('the automatic events are switched off before the pixel starts', () => {
+  const page = new Page({ config: { pixels: [{ id: PIXEL, events: null }, { id: OTHER, events: null }] } });
+  assert.deepEqual(page.calls.slice(0, 4), [
+    ['set', 'autoConfig', false, PIXEL],
+    ['init', PIXEL],
+    ['set', 'autoConfig', false, OTHER],
+    ['init', OTHER],
+  ]);
+});
+
+test('the script of Meta is loaded from the configured address, once', () => {
+  const page = new Page();
+  page.window.metapixel.scan();
+  assert.deepEqual(page.scripts.map((script) => script.src), [CONFIG.script]);
+});
+
+test('the cookies exist before the script of Meta does', () => {
+  let cookies;
+  const page = new Page({
+    createElement: () => {
+      cookies = page.jar.get('_fbp');
+      return {};
+    },
+    scripts: [],
+  });
+  ['first_party_cookies.js', 'metapixel.js'].forEach((name) => page.run(name));
+  assert.match(cookies, /^fb\.1\./);
+});
+
+test('a pixel gets the events chosen for it', () => {
+  const page = new Page({
+    config: { pixels: [{ id: PIXEL, events: ['PageView'] }, { id: OTHER, events: ['ViewContent'] }] },
+    islands: [{ event: { event_name: 'ViewContent', custom_data: {} } }],
+  });
+  assert.deepEqual(page.fired.map((call) => [call[1], call[2]]), [[PIXEL, 'PageView'], [OTHER, 'ViewContent']]);
+});
+
+test('where no pixel sends from the browser the script of Meta is not loaded', async () => {
+  const page = new Page({ config: { pixels: [{ id: PIXEL, events: [] }] } });
+  await page.pass(0);
+  assert.deepEqual([page.scripts, page.window.fbq], [[], undefined]);
+  assert.equal(page.postsTo(CONFIG.collect)[0].pixel, 'failed');
+});
+
+test('a pixel that sends nothing from the browser is not started', () => {
+  const page = new Page({ config: { pixels: [{ id: PIXEL, events: null }, { id: OTHER, events: [] }] } });
+  assert.equal(page.calls.some((call) => call.includes(OTHER)), false);
+});
+
+test('another pixel on the page: no second script, a note, and ours is started beside it', () => {
+  const fbq = theirs({ getState: () => ({ pixels: [{ id: OTHER }] }) });
+  const page = new Page({ window: { fbq } });
+  assert.deepEqual([page.scripts, page.infos.length, page.window.fbq], [[], 1, fbq]);
+  assert.deepEqual(page.calls.slice(0, 2), [['set', 'autoConfig', false, PIXEL], ['init', PIXEL]]);
+  assert.equal(fbq.disablePushState, undefined);
+  page.window.metapixel.scan();
+  assert.equal(page.infos.length, 1);
+});
+
+test('a pixel that was started by somebody else is not started again', () => {
+  for (const id of [PIXEL, Number(PIXEL)]) {
+    const page = new Page({ window: { fbq: theirs({ getState: () => ({ pixels: [{ id }] }) }) } });
+    assert.deepEqual(page.calls.map((call) => call[0]), ['trackSingle']);
+  }
+});
+
+test('a pixel that waits in the queue of somebody else is not started again', () => {
+  const fbq = theirs();
+  fbq('init', PIXEL);
+  fbq('track', 'PageView');
+  const page = new Page({ window: { fbq } });
+  assert.deepEqual(page.calls.map((call) => call[0]), ['init', 'track', 'trackSingle']);
+});
+
+test('the loaded script of another pixel counts as loaded', async () => {
+  const page = new Page({ window: { fbq: theirs({ callMethod() {} }) } });
+  await page.pass(0);
+  assert.equal(page.postsTo(CONFIG.collect)[0].pixel, 'loaded');
+});
+
+test('the waiting stub of another pixel is unknown after two seconds', async () => {
+  const page = new Page({ window: { fbq: theirs() } });
+  await page.pass(0);
+  assert.deepEqual(page.posts, []);
+  await page.pass(2000);
+  assert.equal(page.postsTo(CONFIG.collect)[0].pixel, 'unknown');
+});
+
+test('an fbq that throws is not noticed by the page, and the server still hears', async () => {
+  const fbq = () => {
+    throw new Error('broken');
+  };
+  const page = new Page({ window: { fbq } });
+  await page.pass(2000);
+  assert.equal(page.postsTo(CONFIG.collect).length, 1);
+});
+
+test('an element that is called fbq is not a pixel', () => {
+  const page = new Page({ window: { fbq: { tagName: 'DIV' } } });
+  assert.deepEqual([page.firedNames, page.scripts.length], [['PageView'], 1]);
+});
+
+// A script element where Trusted Types are enforced: a plain string is refused.
+const guarded = (url) => ({ url });
+const enforcing = () => ({
+  set src(value) {
+    if (typeof value === 'string') throw new TypeError('This document requires TrustedScriptURL');
+    this.address = value.url;
+  },
+});
+
+test('Trusted Types get a policy called metapixel', () => {
+  const names = [];
+  const trustedTypes = {
+    createPolicy(name, rules) {
+      names.push(name);
+      return { createScriptURL: (url) => guarded(rules.createScriptURL(url)) };
+    },
+  };
+  const page = new Page({ window: { trustedTypes }, createElement: enforcing });
+  assert.deepEqual([names, page.scripts[0].address], [['metapixel'], CONFIG.script]);
+});
+
+test('a refused policy is a script that failed to load', async () => {
+  const trustedTypes = {
+    createPolicy() {
+      throw new TypeError('Policy "metapixel" disallowed.');
+    },
+  };
+  const page = new Page({ window: { trustedTypes }, createElement: enforcing });
+  await page.pass(0);
+  assert.equal(page.postsTo(CONFIG.collect)[0].pixel, 'failed');
+});
+
+test('a refused policy does not matter where Trusted Types are not enforced', () => {
+  const trustedTypes = {
+    createPolicy() {
+      throw new TypeError('Policy "metapixel" disallowed.');
+    },
+  };
+  const page = new Page({ window: { trustedTypes } });
+  assert.equal(page.scripts[0].src, CONFIG.script);
+});

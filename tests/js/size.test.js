@@ -1,0 +1,31 @@
+'use strict';
+const assert = require('node:assert/strict');
+const zlib = require('node:zlib');
+const fs = require('node:fs');
+const path = require('node:path');
+const { test } = require('node:test');
+const { STATIC, source } = require('./browser.js');
+
+const FILES = ['metapixel.js', 'page_swaps.js', 'first_party_cookies.js', 'consent_cookie.js'];
+const served = (name) => zlib.gzipSync(source(name), { level: 9 }).length;
+
+test('the core is at most 4 kB as served, comments included', () => {
+  assert.ok(served('metapixel.js') <= 4096, `${served('metapixel.js')} bytes`);
+});
+
+test('the companions stay small', () => {
+  FILES.slice(1).forEach((name) => assert.ok(served(name) <= 2560, `${name}: ${served(name)} bytes`));
+});
+
+test('docs/browser.md tells the measured sizes', () => {
+  const text = fs.readFileSync(path.join(STATIC, '..', '..', '..', 'docs', 'browser.md'), 'utf8');
+  FILES.forEach((name) => {
+    const [, told] = text.match(new RegExp(`\\| \`${name}\` \\| ([\\d,]+) \\|`)) || [];
+    // Builds of zlib differ by a few bytes.
+    assert.ok(Math.abs(Number(told.replace(',', '')) - served(name)) <= 32, `${name}: ${served(name)}, not ${told}`);
+  });
+});
+
+test('no file runs text as code or writes HTML', () => {
+  FILES.forEach((name) => assert.doesNotMatch(source(name), /\beval\b|new Function|innerHTML|document\.write|\son\w+=/, name));
+});
