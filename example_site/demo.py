@@ -20,7 +20,6 @@ from walking.internet import Internet
 from walking.shopper import CLICK_ID, Shopper
 from walking.verdict import judge, shortened
 
-PORT, SANDBOX_PORT = 8000, 8001
 MEANINGS = {
     "browser": "waiting for the server's copy",
     "server": "waiting for the browser's copy",
@@ -35,8 +34,7 @@ def main():
         refuse_taken_ports(options)
         run(options)
     except KeyboardInterrupt:
-        # The terminal has just written ^C.
-        print("\r  \nStopped. The shop keeps its database for the next time.", flush=True)
+        say("\nStopped. The shop keeps its database for the next time.")
         return 0
     except (PortTaken, processes.ShopFailed) as error:
         print(error, file=sys.stderr)
@@ -52,13 +50,13 @@ def arguments():
     parser.add_argument(
         "--port",
         type=int,
-        default=int(os.environ.get("EXAMPLE_PORT") or PORT),
+        default=os.environ.get("EXAMPLE_PORT") or "8000",
         help="of the shop; also EXAMPLE_PORT",
     )
     parser.add_argument(
         "--sandbox-port",
         type=int,
-        default=int(os.environ.get("EXAMPLE_SANDBOX_PORT") or SANDBOX_PORT),
+        default=os.environ.get("EXAMPLE_SANDBOX_PORT") or "8001",
         help="of the stand-in for Meta; also EXAMPLE_SANDBOX_PORT",
     )
     parser.add_argument("--no-walk", action="store_true", help="leave the shop to yourself")
@@ -71,11 +69,11 @@ def refuse_taken_ports(options):
     taken = {name: port for name, port in wanted.items() if processes.is_taken(port)}
     if not taken:
         return
-    ports = " and ".join(map(str, taken.values()))
+    ports = "\n".join(f"Port {port} of this machine is taken." for port in taken.values())
     others = " ".join(f"{name}={port}" for name, port in other_ports(taken).items())
     raise PortTaken(
-        f"Port {ports} of this machine is taken by another program; an earlier demo, perhaps.\n"
-        f"End that one, or take another port:  make demo {others}"
+        f"{ports}\nIf an earlier demo is still running, end it with Ctrl-C. Or use another port:\n"
+        f"    make demo {others}"
     )
 
 
@@ -182,7 +180,9 @@ def show_rejection(rejection):
 
 
 def say(text):
-    print(text, flush=True)
+    # In one piece: the sandbox's threads print too.
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class MetaPixelConfig(AppConfig):
             models,
             site_settings,
         )
+        from wagtail_metapixel.admin import pauses  # noqa: PLC0415
 
         checks.register_all()
         drivers.connect()
@@ -35,6 +36,10 @@ class MetaPixelConfig(AppConfig):
             middleware.notice_staff, dispatch_uid="wagtail_metapixel.notice_staff"
         )
         post_migrate.connect(site_settings.make_installation_key, sender=self)
+        for model in (models.MetaPixelSettings, models.MetaPixel):
+            post_save.connect(
+                pauses.end_pauses, sender=model, dispatch_uid="wagtail_metapixel.end_pauses"
+            )
         for model in (models.MetaPixelSettings, models.MetaPixel, Site):
             for signal in (post_save, post_delete):
                 signal.connect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -11,10 +11,22 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
 from django.db import connections
 
-from wagtail_metapixel import conf, diagnostics, keys, outbox
+from wagtail_metapixel import conf, consent, diagnostics, keys, outbox
 from wagtail_metapixel.exceptions import ConfigurationError
 
-Check = Callable[..., list[CheckMessage]]
+_READERS: Mapping[str, Callable[[], Any]] = {
+    "ACCESS_TOKENS": conf.access_tokens,
+    "ENCRYPTION_KEYS": lambda: keys.encrypt(b""),
+    "DELIVERY": conf.driver,
+    "GRAPH_URL": lambda: conf.address("GRAPH_URL"),
+    "GRAPH_VERSION": conf.graph_version,
+    "SCRIPT_URL": lambda: conf.address("SCRIPT_URL"),
+    "SANDBOX": conf.sandbox_url,
+    "TRUSTED_PROXIES": conf.trusted_proxies,
+    "CONSENT_PROVIDER": consent.own_function,
+    "REQUEST_TIMEOUT": lambda: conf.seconds("REQUEST_TIMEOUT"),
+    "POLL_INTERVAL": lambda: conf.seconds("POLL_INTERVAL"),
+}
 
 
 def register_all() -> None:
@@ -30,22 +42,14 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     try:
         given = conf.given()
     except ConfigurationError as error:
-        return [Error(str(error), id="metapixel.E001")]
+        return [Error(str(error), hint="Without it, all defaults hold.", id="metapixel.E001")]
     messages: list[CheckMessage] = [_unknown(name) for name in given if name not in conf.DEFAULTS]
-    readers: Iterable[Callable[[], Any]] = (
-        conf.driver,
-        conf.graph_version,
-        conf.sandbox_url,
-        conf.trusted_proxies,
-        lambda: conf.seconds("REQUEST_TIMEOUT"),
-        lambda: conf.seconds("POLL_INTERVAL"),
-        lambda: keys.encrypt(b""),
-    )
-    for reader in readers:
+    for name in given:
         try:
-            reader()
+            _READERS.get(name, lambda: None)()
         except ConfigurationError as error:
-            messages.append(Error(str(error), id="metapixel.E001"))
+            hint = f"Without it, the default holds: {conf.DEFAULTS[name]!r}."
+            messages.append(Error(str(error), hint=hint, id="metapixel.E001"))
     return messages
 
 
@@ -62,7 +66,11 @@ def check_installation(**_kwargs: Any) -> list[CheckMessage]:
 
 def check_sandbox(**_kwargs: Any) -> list[CheckMessage]:
     """W004: events go to the sandbox although ``DEBUG`` is off."""
-    if settings.DEBUG or not conf.get("SANDBOX"):
+    try:
+        is_used = bool(conf.get("SANDBOX"))
+    except ConfigurationError:
+        return []
+    if settings.DEBUG or not is_used:
         return []
     return [
         Warning(

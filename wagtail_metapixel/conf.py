@@ -110,7 +110,7 @@ def is_loopback(url: str) -> bool:
 
 def graph_url() -> str:
     """Return the base address of the Graph API: the sandbox when one is set, else Meta's."""
-    return sandbox_url() or _safe_url("GRAPH_URL").rstrip("/")
+    return sandbox_url() or address("GRAPH_URL").rstrip("/")
 
 
 def graph_version() -> str:
@@ -123,15 +123,17 @@ def graph_version() -> str:
 
 def script_url() -> str:
     """Return the address of ``fbevents.js``; the sandbox has one of its own."""
-    if get("SCRIPT_URL"):
-        return _safe_url("SCRIPT_URL")
+    if explicit := address("SCRIPT_URL"):
+        return explicit
     sandbox = sandbox_url()
     return f"{sandbox}/en_US/fbevents.js" if sandbox else META_SCRIPT_URL
 
 
-def _safe_url(name: str) -> str:
+def address(name: str) -> str:
+    """Return the address set for ``name``: encrypted, or of this machine, or the default."""
     url = str(get(name))
-    if is_loopback(url) or (urlsplit(url).scheme == "https" and urlsplit(url).hostname):
+    parts = urlsplit(url)
+    if url == DEFAULTS[name] or is_loopback(url) or (parts.scheme == "https" and parts.hostname):
         return url
     raise ConfigurationError(f'{SETTING}["{name}"] has to be an address that begins with https://.')
 

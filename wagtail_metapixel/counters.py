@@ -7,6 +7,7 @@ would be waiting for a stranger.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter as Tally
 from typing import NamedTuple
@@ -72,6 +73,17 @@ def clear() -> None:
     """Forget what was counted and not flushed."""
     with _lock:
         _tally.clear()
+
+
+def _after_fork() -> None:
+    # The parent's lock may be held by a thread that is not here, and it saves its own counts.
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _tally.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _add_to_table(item: Item, count: int, using: str) -> None:

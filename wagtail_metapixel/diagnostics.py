@@ -165,6 +165,12 @@ def _site(site: SiteConfig, *, network: bool) -> Iterator[Finding]:
             "No consent choice is made: nothing is loaded, stored or sent.",
             "Choose where consent comes from: Wagtail admin > Settings > Meta Pixel.",
         )
+    elif site.consent_provider == ConsentProvider.FUNCTION and not conf.get("CONSENT_PROVIDER"):
+        yield _problem(
+            name,
+            "Consent comes from a function of this site, but none is named: nothing is sent.",
+            f'Set {conf.SETTING}["CONSENT_PROVIDER"] to the dotted path of the function.',
+        )
     else:
         yield _ok(name, f"Consent: {ConsentProvider(site.consent_provider).label}")
     if not site.advanced_matching:

@@ -68,6 +68,10 @@ class DeliveryThread:
         if self._thread and self._pid == os.getpid():
             self._thread.join(grace)
 
+    def after_fork(self) -> None:
+        """Drop the parent's lock: it may be held by a thread that this process does not have."""
+        self._lock = threading.Lock()
+
     def _run(self) -> None:
         while not self._stop.is_set():
             # Cleared before the look, so that an event committed during it is not overlooked.
@@ -108,6 +112,8 @@ class DeliveryThread:
 
 
 thread = DeliveryThread()
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=thread.after_fork)
 
 
 def connect() -> None:

@@ -7,9 +7,12 @@ request. What Meta answered is sorted into five classes, see :class:`Answer`.
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import logging
 import math
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -26,7 +29,16 @@ from wagtail_metapixel import conf
 logger = logging.getLogger("wagtail_metapixel")
 
 REPLY_BYTES = 1_000_000
+PAUSE_SECONDS = 60.0
+"""How long to pause when Meta asks to slow down and names no time."""
 PAUSE_CAP_SECONDS = 3600.0
+NOT_CONNECTED = (
+    "NewConnectionError",
+    "NameResolutionError",
+    "ConnectTimeout",
+    "CERTIFICATE_VERIFY_FAILED",
+    "Tunnel connection failed",
+)
 _local = threading.local()
 
 TRANSIENT_CODES = frozenset({1, 2, 5000})
@@ -38,7 +50,7 @@ class Kind(StrEnum):
 
     #: 2xx with as many ``events_received`` as were sent.
     ACCEPTED = "accepted"
-    #: Surely not taken, try again: refused connection, 5xx with Meta's transient codes.
+    #: Surely not taken, try again: a refused connection, Meta's transient codes below 500.
     TRANSIENT = "transient"
     #: Meta asks to slow down.
     THROTTLED = "throttled"
@@ -46,7 +58,7 @@ class Kind(StrEnum):
     ACCESS = "access"
     #: An event in the request breaks a rule.
     INVALID = "invalid"
-    #: The request went out and no readable answer came back: Meta may have counted it.
+    #: The request went out, and a 5xx or no readable answer came back: Meta may have counted it.
     UNKNOWN = "unknown"
 
 
@@ -137,10 +149,10 @@ def _without_error(status: int, headers: Mapping[str, str]) -> Answer:
 def _kind(status: int, code: int | None, subcode: int | None, error: Mapping[str, Any]) -> Kind:
     if status == 429 or code in THROTTLING_CODES:
         return Kind.THROTTLED
-    if code in TRANSIENT_CODES or error.get("is_transient") is True:
-        return Kind.TRANSIENT
     if status >= 500:
         return Kind.UNKNOWN
+    if code in TRANSIENT_CODES or error.get("is_transient") is True:
+        return Kind.TRANSIENT
     if code == 100 and (_is_validation(subcode) or "['data']" in str(error.get("message"))):
         return Kind.INVALID
     return Kind.ACCESS
@@ -161,8 +173,17 @@ def _wait(headers: Mapping[str, str]) -> float:
     try:
         seconds = float(headers.get("Retry-After", ""))
     except ValueError:
-        seconds = 60.0
-    return 60.0 if math.isnan(seconds) else min(max(seconds, 1.0), PAUSE_CAP_SECONDS)
+        seconds = _minutes_of_usage(headers) * 60.0 or PAUSE_SECONDS
+    return PAUSE_SECONDS if math.isnan(seconds) else min(max(seconds, 1.0), PAUSE_CAP_SECONDS)
+
+
+def _minutes_of_usage(headers: Mapping[str, str]) -> int:
+    """Return after how many minutes Meta's usage report says to come again, 0 when it does not."""
+    report = _json(headers.get("X-Business-Use-Case-Usage", "").encode())
+    found = report.values() if isinstance(report, dict) else ()
+    uses = [use for several in found if isinstance(several, list) for use in several]
+    named = [use.get("estimated_time_to_regain_access") for use in uses if isinstance(use, dict)]
+    return max((_integer(minutes) or 0 for minutes in named), default=0)
 
 
 def _integer(value: Any) -> int | None:
@@ -183,7 +204,7 @@ def _exchange(
     method: str, url: str, bearer: _Bearer, body: bytes | None
 ) -> tuple[int, bytes, Mapping[str, str], Answer | None]:
     limit = conf.seconds("REQUEST_TIMEOUT")
-    deadline = time.monotonic() + limit
+    _local.deadline = time.monotonic() + limit
     try:
         response = _session(url).request(
             method,
@@ -196,7 +217,7 @@ def _exchange(
             stream=True,
         )
         with response:
-            reply = _read(response, deadline)
+            reply = _read(response)
     except requests.exceptions.ConnectTimeout:
         return 0, b"", {}, Answer(kind=Kind.TRANSIENT, message="Meta could not be reached in time.")
     except requests.exceptions.ConnectionError as error:
@@ -214,17 +235,17 @@ def _exchange(
 
 
 def _broken_connection(error: BaseException) -> Answer:
-    # urllib3 names the step that failed only in its class: a connection that was never made
+    # urllib3 names the step that failed only in its text: a connection that was never made
     # carried no event, one that broke later may have.
     text = repr(error)
-    if "NewConnectionError" in text or "NameResolutionError" in text or "ConnectTimeout" in text:
+    if any(step in text for step in NOT_CONNECTED):
         return Answer(kind=Kind.TRANSIENT, message="Meta could not be reached.")
     return Answer(kind=Kind.UNKNOWN, message="The connection broke while waiting for Meta.")
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
+def _read(response: requests.Response) -> bytes:
     reply = bytearray()
-    while time.monotonic() < deadline and len(reply) < REPLY_BYTES:
+    while len(reply) < REPLY_BYTES:
         part = response.raw.read1(65536, decode_content=True)
         if not part:
             break
@@ -237,6 +258,8 @@ def _session(url: str) -> requests.Session:
     if session is None:
         session = _local.session = requests.Session()
         session.headers["User-Agent"] = "wagtail-metapixel"
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Adapter())
     # A proxy from the environment may lead to Meta, never to the sandbox on this machine.
     session.trust_env = not conf.is_loopback(url)
     return session
@@ -255,3 +278,49 @@ class _Bearer(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+# The deadline: a socket's own timeout starts anew with every byte, and a reply may drip
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Makes connections whose replies end at the deadline of the request."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = _HTTPSConnection if pool.scheme == "https" else _HTTPConnection
+        return pool
+
+
+class _Reply(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock))
+
+
+class _UntilDeadline(io.RawIOBase):
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._socket = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = _local.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        self._socket.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    response_class = _Reply
+
+
+class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Reply

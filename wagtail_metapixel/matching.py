@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+import socket
 import time
 import unicodedata
 import uuid
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.utils.functional import Promise
 
@@ -58,11 +59,15 @@ def match(
     country = _only_country(user_data)
     for name, raw in user_data.items():
         entry = _FIELDS.get(name)
+        # A dozen times per event, and nearly always one good text: no detours.
         if type(raw) is str and entry is not None and entry.key not in found:
-            # A dozen times per event, and nearly always good: no detours.
-            value = _value(entry, raw, region, country)
-            if value is not None and not (entry.doubt and entry.doubt(raw, value, region)):
-                found[entry.key] = _on_the_wire(entry, value)
+            text = raw.strip() if raw.isascii() else _trimmed(raw)
+            if len(text) < 32 or not entry.hashed:
+                value = entry.normaliser(text, region, country) if text else None
+            else:
+                value = _long_value(entry, text, region, country)
+            if value and not (entry.doubt and entry.doubt(text, value, region)):
+                found[entry.key] = _digests(entry, value) if entry.hashed else value
                 continue
         if raw is not None and raw != "":
             _match_with_care(found, name, raw, region, country, problems)
@@ -98,7 +103,8 @@ def enough(user_data: Mapping[str, Any]) -> bool:
     return bool(keys) and not any(keys <= broad for broad in INVALID_USER_DATA_SETS)
 
 
-class _Field(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Field:
     key: str
     name: str
     hashed: bool
@@ -111,10 +117,11 @@ class _Field(NamedTuple):
     """Whether a value that has a normal form may be of no use all the same."""
 
 
-def _on_the_wire(entry: _Field, value: str) -> str | list[str]:
-    if not entry.hashed:
-        return value
-    return [hash_value(value)] if entry.many else hash_value(value)
+def _digests(entry: _Field, value: str) -> str | list[str]:
+    digest = value
+    if len(value) != 64 or not _DIGEST.fullmatch(value):
+        digest = sha256(value.encode()).hexdigest()
+    return [digest] if entry.many else digest
 
 
 def _match_with_care(
@@ -136,7 +143,7 @@ def _match_with_care(
     if entry.many and values:
         found[entry.key] = sorted({*map(hash_value, values), *found.get(entry.key, ())})
     elif values:
-        found.setdefault(entry.key, _on_the_wire(entry, values[0]))
+        found.setdefault(entry.key, hash_value(values[0]) if entry.hashed else values[0])
 
 
 def _usable(
@@ -186,14 +193,20 @@ _FOREIGN_DIGEST = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{128}"
 
 
 def _value(entry: _Field, raw: Any, region: str | None, country: str | None) -> str | None:
-    text = raw.strip() if type(raw) is str and raw.isascii() else _text_of(entry, raw)
+    text = _text_of(entry, raw)
     if not text:
         return None
-    if len(text) >= 32 and entry.hashed:
-        if digest := _MARKED_DIGEST.fullmatch(text):
-            return digest[1].lower()
-        if len(text) > RAW_MAX or (entry.key != "external_id" and _FOREIGN_DIGEST.fullmatch(text)):
-            return None
+    if len(text) < 32 or not entry.hashed:
+        return entry.normaliser(text, region, country)
+    return _long_value(entry, text, region, country)
+
+
+def _long_value(entry: _Field, text: str, region: str | None, country: str | None) -> str | None:
+    """Return what a text that is long enough for a digest stands for."""
+    if digest := _MARKED_DIGEST.fullmatch(text):
+        return digest[1].lower()
+    if len(text) > RAW_MAX or (entry.key != "external_id" and _FOREIGN_DIGEST.fullmatch(text)):
+        return None
     return entry.normaliser(text, region, country)
 
 
@@ -203,12 +216,16 @@ def _text_of(entry: _Field, raw: Any) -> str | None:
         raw = raw.value
     if not isinstance(raw, str):
         raw = _text_of_object(entry, raw)
-    if raw is None or raw.isascii():
-        return raw and str(raw).strip()
-    raw = raw[: 4 * RAW_MAX]
-    if not raw.isprintable():
-        raw = _INVISIBLE.sub("", raw)
-    return unicodedata.normalize("NFC", raw).strip()
+    return None if raw is None else _trimmed(str(raw))
+
+
+def _trimmed(text: str) -> str:
+    if text.isascii():
+        return text.strip()
+    text = text[: 4 * RAW_MAX]
+    if not text.isprintable():
+        text = _INVISIBLE.sub("", text)
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def _text_of_object(entry: _Field, raw: Any) -> str | None:
@@ -337,7 +354,7 @@ def _plain(text: str, _region: str | None, _country: str | None) -> str | None:
 def _user_agent(text: str, _region: str | None, _country: str | None) -> str | None:
     if not text.isprintable():
         text = "".join([character for character in text if character.isprintable()])
-    return text[:USER_AGENT_MAX].strip() or None
+    return text if len(text) <= USER_AGENT_MAX else text[:USER_AGENT_MAX].strip()
 
 
 def _ip(text: str, _region: str | None, _country: str | None) -> str | None:
@@ -478,15 +495,15 @@ def _parsed(text: str, digits: str, region: str) -> str | None:
 
 # Meta's cookies
 
-_APPENDIX = r"(?:\.(?P<appendix>[A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?"
-_PREFIX = r"fb\.(?P<index>[0-9]|[1-9][0-9])\.(?P<created>[1-9][0-9]{12})\."
-_FBC = re.compile(rf"{_PREFIX}(?P<payload>[A-Za-z0-9_-]{{1,500}}){_APPENDIX}")
-_FBP = re.compile(rf"{_PREFIX}(?P<payload>[0-9]{{1,19}}){_APPENDIX}")
+_APPENDIX = r"(?:\.([A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?"
+_PREFIX = r"fb\.([1-9]?[0-9])\.([1-9][0-9]{12})\."
+_FBC = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){_APPENDIX}")
+_FBP = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){_APPENDIX}")
 
 
 def _cookie_parts(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     parts = pattern.fullmatch(text)
-    if parts is None or int(parts["created"]) > (time.time() + DAY) * 1000:
+    if parts is None or int(parts[2]) > (time.time() + DAY) * 1000:
         return None
     return parts
 
@@ -539,7 +556,7 @@ class Fbp:
 
 
 def _typed(parts: re.Match[str]) -> tuple[int, int, str, str | None]:
-    return int(parts["index"]), int(parts["created"]), parts["payload"], parts["appendix"]
+    return int(parts[1]), int(parts[2]), parts[3], parts[4]
 
 
 def _cookie_text(cookie: Fbc | Fbp) -> str:
@@ -558,8 +575,6 @@ _NOT_PUBLIC_V4 = [
 ]  # fmt: skip
 _V4_STARTS = [int(network.network_address) for network in _NOT_PUBLIC_V4]
 _V4_ENDS = [int(network.broadcast_address) for network in _NOT_PUBLIC_V4]
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_DOTTED = re.compile(rf"({_OCTET})(?:\.{_OCTET}){{3}}")
 _DELICATE_OCTETS = frozenset({0, 10, 100, 127, 169, 172, 192, 198, *range(224, 256)})
 """First numbers of the addresses that are worth a closer look."""
 _GLOBAL_UNICAST_V6 = range(0x2000 << 112, 0x4000 << 112)
@@ -573,8 +588,11 @@ def public_ip(text: str) -> str | None:
     documentation pass: nothing on the internet comes from them, and tests do.
     """
     text = text.strip()
-    if (dotted := _DOTTED.fullmatch(text)) and int(dotted[1]) not in _DELICATE_OCTETS:
-        return text
+    try:
+        if socket.inet_pton(socket.AF_INET, text)[0] not in _DELICATE_OCTETS:
+            return text
+    except (OSError, ValueError):
+        pass  # IPv6, with a port, or no address at all
     address = _address(text) if len(text) <= 100 else None
     if isinstance(address, ipaddress.IPv6Address):
         mapped = address.ipv4_mapped

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +20,10 @@ from wagtail.admin.panels import (
 
 from wagtail_metapixel import catalogue, conf
 from wagtail_metapixel.models import ConsentProvider, MetaPixel, MetaPixelSettings
+
+_TOKEN = re.compile(r"[A-Za-z0-9|._~+/=-]+")
+_BEARER = re.compile(r"bearer\s+", re.IGNORECASE)
+_HOST = re.compile(r"[a-z0-9._-]{1,253}")
 
 
 class EventsField(forms.MultipleChoiceField):
@@ -49,7 +55,7 @@ class MetaPixelForm(WagtailAdminModelForm):
         field = self.fields["access_token"]
         pixel_id = self.instance.pixel_id
         if pixel_id and conf.access_token(pixel_id):
-            field.disabled = True
+            field.disabled = self.fields["clear_access_token"].disabled = True
             field.help_text = _("Fixed by the deployment; it cannot be changed here.")
         elif self.instance.access_token_encrypted:
             field.help_text = _(
@@ -65,12 +71,20 @@ class MetaPixelForm(WagtailAdminModelForm):
     def clean_access_token(self) -> str:
         """Accept a token with blanks or ``Bearer`` before it; refuse what cannot be one."""
         token = str(self.cleaned_data.get("access_token") or "").strip()
-        token = token.removeprefix("Bearer ").strip()
-        if token and not (token.isascii() and token.isprintable() and " " not in token):
+        token = _BEARER.sub("", token, count=1)
+        if token and not _TOKEN.fullmatch(token):
             raise forms.ValidationError(
                 _("An access token is one line of letters and digits, without blanks or quotes.")
             )
         return token
+
+    def clean_hosts(self) -> str:
+        """Accept addresses where host names are asked for, and keep only their host names."""
+        lines = str(self.cleaned_data.get("hosts") or "").split()
+        hosts = [_host(line) for line in lines]
+        if not all(hosts):
+            raise forms.ValidationError(_("Write one host name a line, like www.example.com."))
+        return "\n".join(dict.fromkeys(hosts))
 
     def save(self, commit: bool = True) -> MetaPixel:
         """Encrypt a new token, remove it on request, else leave what is stored."""
@@ -80,6 +94,15 @@ class MetaPixelForm(WagtailAdminModelForm):
             self.instance.set_access_token(token)
         saved: MetaPixel = super().save(commit=commit)
         return saved
+
+
+def _host(line: str) -> str:
+    try:
+        name = urlsplit(line if "//" in line else f"//{line}").hostname or ""
+        ascii_name = name.encode("idna").decode("ascii")
+    except ValueError:
+        return ""
+    return ascii_name if _HOST.fullmatch(ascii_name) else ""
 
 
 class MetaPixelSettingsForm(WagtailAdminModelForm):

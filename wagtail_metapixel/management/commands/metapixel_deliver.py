@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, close_old_connections
+from django.db import Error, close_old_connections
 
 from wagtail_metapixel import conf, counters, delivery, outbox
 from wagtail_metapixel.delivery import Summary
@@ -84,7 +84,7 @@ class Command(BaseCommand):
         try:
             counters.flush(using=outbox.alias())
             return self._batch(options)
-        except DatabaseError as error:
+        except Error as error:
             self.stderr.write(f"The database does not answer ({type(error).__name__}); trying on.")
             return Summary()
 
