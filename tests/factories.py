@@ -42,6 +42,7 @@ class PixelFactory(factory.django.DjangoModelFactory):
 
     class Meta:
         model = models.MetaPixel
+        skip_postgeneration_save = True  # token() saves
 
     settings = factory.SubFactory(SettingsFactory)
     pixel_id = PIXEL_ID

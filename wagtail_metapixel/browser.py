@@ -42,17 +42,18 @@ def head_markup(site: SiteConfig, host: str) -> SafeString:
 
     Rendered once a snapshot of the settings: the bytes are the same for every visitor anyway.
     """
+    pixels = site.pixels_for(host)
     where = (get_script_prefix(), get_urlconf(), get_language())
-    key = (site.site_pk, host, where, conf.get("SANDBOX"), conf.get("SCRIPT_URL"))
+    # Not by host: a stranger may write a thousand of them into his requests.
+    key = (site.site_pk, pixels, where, conf.get("SANDBOX"), conf.get("SCRIPT_URL"))
     rendered = current().rendered
     if key not in rendered:
-        rendered[key] = _head_markup(site, host)
+        rendered[key] = _head_markup(site, pixels)
     markup: SafeString = rendered[key]
     return markup
 
 
-def _head_markup(site: SiteConfig, host: str) -> SafeString:
-    pixels = site.pixels_for(host)
+def _head_markup(site: SiteConfig, pixels: tuple[PixelConfig, ...]) -> SafeString:
     if not (site.enabled and pixels and site.consent_provider):
         return SafeString("")
     return format_html(

@@ -13,31 +13,37 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import Enum
 from functools import lru_cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
 from django.utils.functional import Promise
 
 from wagtail_metapixel import catalogue
-from wagtail_metapixel.catalogue import CURRENCIES, LIST_MAX, PARAMETERS, STANDARD_EVENTS, TEXT_MAX
+from wagtail_metapixel.catalogue import (
+    CURRENCIES,
+    LIST_MAX,
+    PARAMETERS,
+    STANDARD_EVENTS,
+    TEXT_MAX,
+    VALUE_MAX,
+)
 from wagtail_metapixel.exceptions import EventError
 
 Problem = catalogue.Problem
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event, checked. ``event_time`` in Unix seconds; empty addresses mean: not known."""
 
     event_name: str
     event_id: str
     event_time: int
-    custom_data: dict[str, Any] = field(default_factory=dict)
+    custom_data: Mapping[str, Any] = MappingProxyType({})
     action_source: str = "website"
     event_source_url: str = ""
     referrer_url: str = ""
@@ -104,9 +110,12 @@ def _read(
 
 def _derive(data: dict[str, Any]) -> None:
     contents = data["contents"]
-    data.setdefault("content_ids", list(dict.fromkeys([item["id"] for item in contents])))
-    data.setdefault("content_type", "product")
-    data.setdefault("num_items", sum([item["quantity"] for item in contents]))
+    if "content_ids" not in data:
+        data["content_ids"] = list(dict.fromkeys([item["id"] for item in contents]))
+    if "content_type" not in data:
+        data["content_type"] = "product"
+    if "num_items" not in data:
+        data["num_items"] = sum([item["quantity"] for item in contents])
 
 
 def _check_money(
@@ -145,10 +154,7 @@ def _currency(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Proble
 
 
 def _money(key: str, raw: Any, data: dict[str, Any], _problems: list[Problem]) -> float:
-    amount = _amount(raw, _exponent(data))
-    if amount < 0 and key != "net_revenue":
-        raise _RefusedError(PARAMETERS[key].rule, mistake=False)
-    return amount
+    return _amount(raw, _exponent(data), -VALUE_MAX if key == "net_revenue" else 0)
 
 
 def _value(key: str, raw: Any, data: dict[str, Any], problems: list[Problem]) -> float:
@@ -162,7 +168,7 @@ def _ids(key: str, raw: Any, _data: dict[str, Any], problems: list[Problem]) -> 
     found: dict[str, None] = {}
     for item in _items(key, raw, problems):
         try:
-            identifier = _id(item)
+            identifier = _item_id(item)
         except _RefusedError:
             problems.append(Problem(key, "every item has to be a text or a number", mistake=True))
         else:
@@ -186,11 +192,11 @@ def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any
         return None
     content: dict[str, Any] = {}
     for key, raw in item.items():
-        reader = _ITEM_READERS.get(key)
-        if raw is None or (reader is None and not _is_property(key, problems)):
+        reader = _ITEM_READERS.get(key) or _item_property_reader(key, problems)
+        if raw is None or reader is None:
             continue
         try:
-            value = (reader or _item_property)(raw, exponent)
+            value = reader(raw, exponent)
         except _RefusedError as refused:
             name = f"contents.{key}" if key in _ITEM_READERS else "contents"
             problems.append(Problem(name, refused.rule, None, False, refused.mistake))
@@ -199,6 +205,8 @@ def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any
         else:
             if value is not None:
                 content[key] = value
+    if "id" in content and "quantity" in content:
+        return content
     return _complete_content(content, item, problems)
 
 
@@ -270,19 +278,14 @@ _MONEY = {p.name for p in PARAMETERS.values() if p.kind == "money"}
 # Readers of one item of contents: (raw, decimal places) -> value
 
 
-def _item_id(raw: Any, _exponent: int) -> str | None:
+def _item_id(raw: Any, _exponent: int = 0) -> str | None:
+    if type(raw) is str and raw.isascii() and raw.isprintable():
+        return raw.strip()[:_ID_MAX] or None
     return _id(raw)
 
 
 def _item_quantity(raw: Any, _exponent: int) -> int:
-    return _whole(raw, at_least=1)
-
-
-def _item_price(raw: Any, exponent: int) -> float:
-    amount = _amount(raw, exponent)
-    if amount < 0:
-        raise _RefusedError(PARAMETERS["value"].rule, mistake=False)
-    return amount
+    return raw if type(raw) is int and 0 < raw < 1000 else _whole(raw, at_least=1)
 
 
 def _item_text(raw: Any, _exponent: int) -> str | None:
@@ -297,18 +300,12 @@ def _item_property(raw: Any, _exponent: int) -> Any:
     return _plain(raw)
 
 
+def _item_property_reader(key: object, problems: list[Problem]) -> Callable[[Any, int], Any] | None:
+    return _item_property if _is_property(key, problems) else None
+
+
 def _wrong_price(_raw: Any, _exponent: int) -> None:
     raise _RefusedError("is called item_price")
-
-
-_ITEM_READERS: Mapping[str, Callable[[Any, int], Any]] = {
-    "id": _item_id,
-    "quantity": _item_quantity,
-    "item_price": _item_price,
-    "price": _wrong_price,
-    "delivery_category": _item_delivery,
-    **dict.fromkeys(("title", "description", "brand", "category"), _item_text),
-}
 
 
 # Amounts and numbers
@@ -316,8 +313,8 @@ _ITEM_READERS: Mapping[str, Callable[[Any, int], Any]] = {
 _NO_CURRENCY = 4
 """No currency has more decimal places; for an ``item_price`` that came without one."""
 _QUANTA = [Decimal(1).scaleb(-places) for places in range(5)]
-# A context of our own: the caller's may round otherwise, or trap.
-_CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
+# A context of our own: the caller's may round otherwise, or trap. What cannot be rounded is NaN.
+_CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN, traps=[])
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,30})?")
 _NOT_FINITE = re.compile(r"[+-]?(?:s?nan|inf(?:inity)?)", re.IGNORECASE)
 
@@ -331,26 +328,20 @@ def _exponent(data: Mapping[str, Any]) -> int:
     return CURRENCIES[currency] if currency else _NO_CURRENCY
 
 
-def _amount(raw: Any, exponent: int) -> float:
+def _amount(raw: Any, exponent: int, lowest: int = 0) -> float:
     """Return an amount rounded half-even: an ``int`` where it is whole, else a ``float``."""
-    if type(raw) is int:
-        amount: float = raw
-    elif type(raw) is float and math.isfinite(raw) and raw == round(raw, exponent):
+    if type(raw) is Decimal:
+        amount = float(raw.quantize(_QUANTA[exponent], None, _CONTEXT))
+    elif type(raw) is int or (type(raw) is float and raw == round(raw, exponent)):
         amount = raw
-    elif type(raw) is Decimal and raw.is_finite():
-        amount = float(_quantized(raw, exponent))
     else:
-        amount = float(_quantized(_decimal(raw), exponent))
-    if abs(amount) > catalogue.VALUE_MAX:
-        raise _RefusedError("is too large for a number", mistake=False)
-    whole = int(amount)
-    return whole if whole == amount else amount
-
-
-def _quantized(number: Decimal, exponent: int) -> Decimal:
-    if number.adjusted() > 17:
-        raise _RefusedError("is too large for a number", mistake=False)
-    return number.quantize(_QUANTA[exponent], context=_CONTEXT)
+        amount = float(_decimal(raw).quantize(_QUANTA[exponent], None, _CONTEXT))
+    if lowest <= amount <= VALUE_MAX:
+        whole = int(amount)
+        return whole if whole == amount else amount
+    # Not a number, or infinite, is a complaint of its own.
+    rule = "has to be 0 or more" if _decimal(raw) < 0 else "is too large for a number"
+    raise _RefusedError(rule, mistake=False)
 
 
 def _decimal(raw: Any) -> Decimal:
@@ -385,9 +376,19 @@ def _whole(raw: Any, *, at_least: int) -> int:
         if number.adjusted() > 17 or number != number.to_integral_value():
             raise _RefusedError(f"has to be a whole number of {at_least} or more", mistake=False)
         raw = int(number)
-    if not at_least <= raw <= catalogue.VALUE_MAX:
+    if not at_least <= raw <= VALUE_MAX:
         raise _RefusedError(f"has to be a whole number of {at_least} or more", mistake=False)
     return int(raw)
+
+
+_ITEM_READERS: Mapping[str, Callable[[Any, int], Any]] = {
+    "id": _item_id,
+    "quantity": _item_quantity,
+    "item_price": _amount,
+    "price": _wrong_price,
+    "delivery_category": _item_delivery,
+    **dict.fromkeys(("title", "description", "brand", "category"), _item_text),
+}
 
 
 # Texts, ids and custom properties
@@ -412,15 +413,18 @@ def _unwrapped(raw: Any) -> Any:
 def _cleaned(raw: Any) -> str | None:
     """Return a text in NFC without control characters, cut; ``None`` when nothing is left."""
     text = raw if type(raw) is str else _text_of(raw)
-    if len(text) > TEXT_MAX:
-        text = text[: 2 * TEXT_MAX]
+    if not text.isascii() or not text.isprintable():
+        text = _visible(text[: 2 * TEXT_MAX])
+    if "@" in text and _EMAIL.search(text[: 2 * TEXT_MAX]):
+        raise _RefusedError("holds an e-mail address, which belongs to user_data", mistake=False)
+    text = text.strip()
+    return text[:TEXT_MAX].rstrip() if len(text) > TEXT_MAX else text or None
+
+
+def _visible(text: str) -> str:
     if not text.isprintable():
         text = _INVISIBLE.sub("", _BREAKS.sub(" ", text))
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    if "@" in text and _EMAIL.search(text):
-        raise _RefusedError("holds an e-mail address, which belongs to user_data", mistake=False)
-    return text.strip()[:TEXT_MAX].rstrip() or None
+    return unicodedata.normalize("NFC", text)
 
 
 def _text_of(raw: Any) -> str:
@@ -440,9 +444,7 @@ def _id(raw: Any) -> str | None:
     if isinstance(raw, (float, Decimal)):
         return str(_whole(raw, at_least=0))
     text = raw if type(raw) is str else _text_of(raw)
-    if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", _BREAKS.sub(" ", text[:TEXT_MAX])))
-    return text.strip()[:_ID_MAX] or None
+    return _visible(text[:TEXT_MAX]).strip()[:_ID_MAX].strip() or None
 
 
 def _items(key: str, raw: Any, problems: list[Problem]) -> list[Any]:
@@ -467,7 +469,7 @@ def _plain(raw: Any) -> Any:
 
 
 def _number(raw: float | Decimal) -> float:
-    if not abs(_decimal(raw)) <= catalogue.VALUE_MAX:
+    if not abs(_decimal(raw)) <= VALUE_MAX:
         raise _RefusedError("is too large for a number", mistake=False)
     if not isinstance(raw, Decimal):
         return raw
@@ -598,13 +600,12 @@ DEFAULT_KEEP_QUERY = frozenset({"fbclid", "utm_*"})
 """Query parameters of an address that Meta gets to see; a final ``*`` stands for anything."""
 
 _URL = re.compile(
-    r"(https?)://(?:[^/?#\\]*@)?(\[[0-9a-f:.]+\]|[^\W_][\w.-]*)(:[0-9]{1,5})?"
-    r"(/[^?#]*)?(?:\?([^#]*))?(?:\#.*)?",
-    re.IGNORECASE,
+    r"([Hh][Tt][Tt][Pp][Ss]?)://(?:[^/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^\W_][\w.-]*)(:[0-9]{1,5})?"
+    r"(/[^?#]*)?(?:\?([^#]*))?(?:\#.*)?"
 )
-_SUSPICIOUS = re.compile(
-    r"@|%40|reset|activat|confirm|verif|unsubscri|invit|token|magic|[A-Za-z0-9]{20}", re.IGNORECASE
-)
+_SUSPICIOUS = (
+    "@", "%40", "reset", "activat", "confirm", "verif", "unsubscri", "invit", "token", "magic",
+)  # fmt: skip
 _OPENS_SECRET = re.compile(
     r"(?:^|[-_])(?:reset|activate|activation|confirm|confirmation|verify|verification"
     r"|unsubscribe|invite|invitation|token|magic|magiclink)(?:$|[-_])",
@@ -631,9 +632,7 @@ def clean_url(value: object, *, keep_query: frozenset[str] | None) -> str | None
     if match is None:
         return None
     scheme, host, port, path, query = match.groups()
-    path = path or "/"
-    if _SUSPICIOUS.search(path):
-        path = _without_secrets(path)
+    path = _without_secrets(path) if path else "/"
     origin = f"{scheme.lower()}://{host.lower()}{port or ''}"
     room = catalogue.URL_MAX - len(origin)
     kept = _kept(query, DEFAULT_KEEP_QUERY if keep_query is None else keep_query) if query else ""
@@ -647,6 +646,10 @@ def clean_url(value: object, *, keep_query: frozenset[str] | None) -> str | None
 
 
 def _without_secrets(path: str) -> str:
+    lower = path.lower()
+    # Many times cheaper than one regular expression for all of it.
+    if not any(part in lower for part in _SUSPICIOUS) and not _LONG_RUN.search(path):
+        return path
     kept: list[str] = []
     for segment in path.split("/"):
         plain = unquote(segment)
@@ -668,12 +671,17 @@ def _is_secret(segment: str) -> bool:
     )
 
 
+@lru_cache(maxsize=8)
+def _prefixes(keep: frozenset[str]) -> tuple[str, ...]:
+    return tuple(name[:-1] for name in keep if name.endswith("*"))
+
+
 def _kept(query: str, keep: frozenset[str]) -> str:
-    prefixes = tuple(name[:-1] for name in keep if name.endswith("*"))
+    prefixes = _prefixes(keep)
     kept: dict[str, str] = {}
     for pair in query.split("&", LIST_MAX):
         name, _equals, value = pair.partition("=")
-        wanted = name in keep or (prefixes and name.startswith(prefixes))
+        wanted = name in keep or name.startswith(prefixes)
         if wanted and name not in kept and _is_harmless(name, value):
             kept[name] = pair
     return f"?{'&'.join(kept.values())}" if kept else ""
@@ -682,4 +690,6 @@ def _kept(query: str, keep: frozenset[str]) -> str:
 def _is_harmless(name: str, value: str) -> bool:
     if name == "fbclid":
         return bool(_CLICK_ID.fullmatch(value))
-    return 0 < len(value) <= _QUERY_VALUE_MAX and not _EMAIL.search(unquote_plus(value))
+    if not 0 < len(value) <= _QUERY_VALUE_MAX:
+        return False
+    return value.isalnum() or not _EMAIL.search(unquote_plus(value))

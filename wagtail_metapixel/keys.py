@@ -58,7 +58,8 @@ def key_text(key: Key) -> str:
     if isinstance(key, Model):
         if key.pk is None:
             raise EventError("key", "is an object that has not been saved yet, so it has no id")
-        return f"{key._meta.label_lower}:{key.pk}"
+        # The model of the table: a proxy of an order is the same order.
+        return f"{(key._meta.concrete_model or type(key))._meta.label_lower}:{key.pk}"
     if isinstance(key, (tuple, list)) and key:
         return "\x1f".join(key_text(part) for part in key)
     if isinstance(key, bool) or not isinstance(key, (str, int, date, uuid.UUID)) or key == "":

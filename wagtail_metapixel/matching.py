@@ -255,16 +255,16 @@ def _email(text: str, _region: str | None, _country: str | None) -> str | None:
 
 
 def _name(text: str, _region: str | None, _country: str | None) -> str | None:
-    text = _lower(text)
-    if text.isalpha():
+    text = _lower(text).replace(" ", "").replace("-", "")
+    if text.isalpha() and text.isascii():
         return text
     text = _composed(_NAME_JUNK.sub("", text))
     return text if text.isalnum() or any(map(str.isalnum, text)) else None
 
 
 def _city(text: str, _region: str | None, _country: str | None) -> str | None:
-    text = _lower(text)
-    if text.isalpha():
+    text = _lower(text).replace(" ", "").replace("-", "")
+    if text.isalpha() and text.isascii():
         return text
     text = _letters_and_digits(text)
     return text if text.isalpha() or any(map(str.isalpha, text)) else None
@@ -439,15 +439,14 @@ _UNCERTAIN_PHONE = (
 _EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension|n)?\.?|x|#)[\s.:=]*[0-9]{1,7}$", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]|@")
 _NOT_DIGITS = re.compile(r"[^0-9]+")
-_PLAIN_PHONE = re.compile(r"\+[0-9 .-]+")
-_DELETE_SEPARATORS = str.maketrans("", "", "+ .-")
 _PLUS = re.compile(r"[\s(]*[+\uff0b]")
 _TRUNK_ZERO = re.compile(r"\(\s*0\s*\)")
 
 
 def _phone(text: str, region: str | None, country: str | None) -> str | None:
-    if _PLAIN_PHONE.fullmatch(text):
-        digits = text.translate(_DELETE_SEPARATORS).lstrip("0")
+    digits = text[1:].replace(" ", "").replace("-", "")
+    if text[0] == "+" and digits.isascii() and digits.isdecimal():
+        digits = digits.lstrip("0")
         return digits if 7 <= len(digits) <= 15 else None
     text = _EXTENSION.sub("", _ascii_digits(text))
     if _LETTER.search(text):

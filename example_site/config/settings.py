@@ -79,10 +79,22 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
+
+
+def with_full_page_cache(middleware):
+    """Return ``middleware`` with Django's cache of whole pages, below the one of metapixel."""
+    below = middleware.index("wagtail_metapixel.middleware.MetaPixelMiddleware") + 1
+    return [
+        *middleware[:below],
+        "django.middleware.cache.UpdateCacheMiddleware",
+        *middleware[below:],
+        "django.middleware.cache.FetchFromCacheMiddleware",
+    ]
+
+
+CACHE_MIDDLEWARE_SECONDS = 60
 if EXAMPLE_FULL_PAGE_CACHE:
-    MIDDLEWARE.insert(2, "django.middleware.cache.UpdateCacheMiddleware")
-    MIDDLEWARE.append("django.middleware.cache.FetchFromCacheMiddleware")
-    CACHE_MIDDLEWARE_SECONDS = 60
+    MIDDLEWARE = with_full_page_cache(MIDDLEWARE)
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

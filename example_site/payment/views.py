@@ -46,5 +46,5 @@ def pay(payment):
 
 
 @bank_policy
-def not_found(request, exception):
+def not_found(request, **_exception):
     return render(request, "payment/not_found.html", status=404)

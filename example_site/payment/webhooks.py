@@ -43,7 +43,9 @@ def body_of(payment):
 def notify_later(payment):
     """Tell the merchant in a thread of its own, so that the shopper does not wait for it."""
     work = (payment.webhook_url, body_of(payment), settings.EXAMPLE_WEBHOOK_DELAY)
-    threading.Thread(target=_notify, args=work, name="payment-webhook", daemon=True).start()
+    thread = threading.Thread(target=_notify, args=work, name="payment-webhook", daemon=True)
+    thread.start()
+    return thread
 
 
 def _notify(url, body, delay):

@@ -15,6 +15,7 @@ from wagtail.contrib.forms.models import AbstractEmailForm, AbstractFormField
 from wagtail.fields import RichTextField
 from wagtail.models import Page
 from wagtail.search import index
+
 from wagtail_metapixel.tracking import track
 
 CURRENCY = "EUR"

@@ -7,10 +7,10 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 from payment.models import Payment
-from wagtail_metapixel.tracking import remember, track
 
 from shop.carts import Summary
 from shop.models import CURRENCY, Cart, Order, OrderLine
+from wagtail_metapixel.tracking import remember, track
 
 
 def place(request, cart, form):

@@ -137,7 +137,7 @@ SHELVES = [
                     "1884. Stiff on the first day, wonderful after the tenth wash.\n\nWith a loop "
                     "that does not tear off."
                 ),
-                "facts": "Size: 50 × 70 cm each\nMaterial: Linen\nCare: 60 °C",
+                "facts": "Size: 50 by 70 cm each\nMaterial: Linen\nCare: 60 °C",
                 "picture": "linen-towels",
                 "picture_text": "Two towels on a rail, one with red stripes, one with blue checks.",
             },
@@ -167,7 +167,7 @@ SHELVES = [
                     "Warm without weight, and it does not mind the dog.\n\nThe fringe is knotted "
                     "by hand on winter evenings."
                 ),
-                "facts": "Size: 140 × 200 cm\nMaterial: Virgin wool\nCare: Air it",
+                "facts": "Size: 140 by 200 cm\nMaterial: Virgin wool\nCare: Air it",
                 "picture": "nordlicht-blanket",
                 "picture_text": "A folded dark blue blanket with green and violet bands on a bench.",
             },

@@ -3,12 +3,17 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 import requests
 
 from tests.sandbox.samples import AGENT, PIXEL, TOKEN, a_hit, an_event
 from wagtail_metapixel.sandbox.server import SandboxServer
+
+
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP *.shop.test 127.0.0.1"]
 
 
 class Client:
@@ -59,6 +64,47 @@ def chromium():
     if not path:
         pytest.skip("needs Chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
+
+
+class Page(BaseHTTPRequestHandler):
+    """Answers every address with the page that the test wrote."""
+
+    def do_GET(self):
+        body = self.server.html.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def shop():
+    """A site whose every address shows ``shop.html``."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        server.html = ""
+        thread = Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def wait_for(condition, seconds=5):
+    """Return the first true value of ``condition()``; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+    return value
+
+
+@pytest.fixture
+def eventually():
+    return wait_for

@@ -40,14 +40,14 @@ class MetaPixelForm(WagtailAdminModelForm):
     """A pixel with its token. The stored token never enters a page; a blank field keeps it."""
 
     access_token = forms.CharField(
-        label=_("access token"),
+        label=_("Access token"),
         required=False,
         max_length=1000,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
     )
-    clear_access_token = forms.BooleanField(label=_("remove the stored token"), required=False)
+    clear_access_token = forms.BooleanField(label=_("Remove the stored token"), required=False)
     events = EventsField(
-        label=_("events"), help_text=_("What this pixel gets. Nothing ticked means everything.")
+        label=_("Events"), help_text=_("What this pixel gets. Nothing ticked means everything.")
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -33,7 +33,7 @@ def differences(
     found = [
         _difference(f"custom_data.{name}", browser_custom_data, server_custom_data, name)
         for name in sorted(fields)
-        if not _same(browser_custom_data.get(name), server_custom_data.get(name))
+        if not _same_parameter(name, browser_custom_data.get(name), server_custom_data.get(name))
     ]
     both = browser_user_data.keys() & server_user_data.keys()
     return found + [
@@ -49,6 +49,12 @@ def _difference(
     return {"field": field, "browser": browser.get(key), "server": server.get(key)}
 
 
+def _same_parameter(name: str, one: Any, other: Any) -> bool:
+    if name == "currency" and isinstance(one, str) and isinstance(other, str):
+        return one.upper() == other.upper()
+    return _same(one, other)
+
+
 def _same(one: Any, other: Any) -> bool:
     """Equal as Meta reads them: ``20``, ``20.0`` and ``"20.00"`` are one price."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -59,8 +65,6 @@ def _same(one: Any, other: Any) -> bool:
         return _number(one) == _number(other)
     if isinstance(one, bool) or isinstance(other, bool):
         return str(one).lower() == str(other).lower()
-    if isinstance(one, str) and isinstance(other, str):
-        return one.casefold() == other.casefold() if len(one) == 3 else one == other
     return bool(one == other)
 
 

@@ -51,7 +51,7 @@ def check_event(event: Any, path: str, now: float) -> None:
     _check_time(event["event_time"], event["action_source"], now, f"{path}['event_time']")
     _check_optional(event, path)
     check_user_data(event["user_data"], f"{path}['user_data']")
-    custom_data = event.get("custom_data") or {}
+    custom_data = {} if event.get("custom_data") is None else event["custom_data"]
     check_type(custom_data, "object", f"{path}['custom_data']")
     check_custom_data(event["event_name"], custom_data, f"{path}['custom_data']")
     if event["action_source"] == "app":

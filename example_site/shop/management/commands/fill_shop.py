@@ -9,10 +9,10 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand
 from django.db import transaction
 from wagtail.models import Page, Site
-from wagtail_metapixel.models import MetaPixel, MetaPixelSettings
 
 from shop import stock
 from shop.models import CategoryPage, ContactField, ContactPage, HomePage, ProductPage, TextPage
+from wagtail_metapixel.models import MetaPixel, MetaPixelSettings
 
 PIXEL_ID = "1234567890123456"
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     help = __doc__
 
-    def handle(self, *args, **options):
+    def handle(self, *_args, **_options):
         with transaction.atomic():
             home = fill_home()
             fill_shelves(home)
@@ -30,7 +30,9 @@ class Command(BaseCommand):
             fill_contact(home)
             fill_pixel(fill_site(home))
             fill_admin()
-        self.stdout.write(f"The shop is filled: {settings.EXAMPLE_SHOP}/ and /admin/ (admin, admin)")
+        self.stdout.write(
+            f"The shop is filled: {settings.EXAMPLE_SHOP}/ and /admin/ (admin, admin)"
+        )
 
 
 def page(parent, model, slug, **fields):

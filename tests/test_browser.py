@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+import pytest
+from bs4 import BeautifulSoup
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from wagtail_metapixel import browser, keys, visitor
+from wagtail_metapixel.events import Event
+from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
+
+PIXEL = PixelConfig(pixel_id="11111", hosts=frozenset({"testserver"}), events=None)
+SITE = SiteConfig(
+    site_pk=1,
+    hostname="testserver",
+    port=80,
+    is_default=True,
+    consent_provider="cookie",
+    pixels=(PIXEL,),
+)
+
+
+def ask(method="post", **headers):
+    """Return the capture of a request with these headers."""
+    return visitor.capture(RequestFactory().generic(method.upper(), "/cart/", headers=headers))
+
+
+def copy_of(number, **params):
+    """Return the browser copy of an event as track() makes it."""
+    return {"i": f"{number:032x}", "n": "AddToCart", "p": params, "t": 1700000000, "x": ["11111"]}
+
+
+def decoded(text):
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def attached(held, response=None):
+    response = response or HttpResponse()
+    browser.attach(response, held)
+    return response
+
+
+def echo_cookies(response):
+    return {name: morsel for name, morsel in response.cookies.items() if name.startswith("metapixel_e_")}  # fmt: skip
+
+
+# What a page holds
+
+
+def parsed(site=SITE, host="testserver"):
+    return BeautifulSoup(browser.head_markup(site, host), "html.parser")
+
+
+@pytest.fixture
+def snapshot(monkeypatch):
+    """Markup is kept with the snapshot; these tests bring one without a database."""
+    monkeypatch.setattr(browser, "current", lambda: browser_snapshot)
+    browser_snapshot.rendered.clear()
+
+
+class browser_snapshot:  # noqa: N801 - stands for an instance
+    rendered: dict = {}
+
+
+pytestmark = pytest.mark.usefixtures("snapshot")
+
+
+def test_the_head_holds_what_the_script_has_to_know():
+    config = json.loads(parsed().find(id="metapixel-config").string)
+    assert config == {
+        "pixels": [{"id": "11111", "events": None}],
+        "collect": "/metapixel/collect/",
+        "echo": "/metapixel/echo/",
+        "ticket": "/metapixel/ticket/",
+        "consent": "/metapixel/consent/",
+        "provider": "cookie",
+        "script": "https://connect.facebook.net/en_US/fbevents.js",
+        "page_view": True,
+        "gpc": True,
+    }
+
+
+@pytest.mark.parametrize("provider", ["cookie", "function", "not_required"])
+def test_the_core_script_comes_last_and_the_consent_cookie_only_where_it_is_used(provider):
+    found = parsed(replace(SITE, consent_provider=provider)).find_all("script", src=True)
+    names = [script["src"].rsplit("/", 1)[1] for script in found]
+    assert names[-1] == "metapixel.js"
+    assert ("consent_cookie.js" in names) is (provider == "cookie")
+
+
+def test_every_script_is_a_deferred_file_and_nothing_is_inline():
+    for script in parsed().find_all("script"):
+        is_file = script.get("src", "").startswith("/static/") and script.has_attr("defer")
+        is_data = script.get("type") == "application/json"
+        assert is_file != is_data
+
+
+@pytest.mark.parametrize(
+    ("site", "host"),
+    [
+        (replace(SITE, enabled=False), "testserver"),
+        (replace(SITE, pixels=()), "testserver"),
+        (replace(SITE, consent_provider=""), "testserver"),
+        (SITE, "staging.example"),
+    ],
+)
+def test_a_page_holds_nothing_where_nothing_may_be_sent(site, host):
+    assert browser.head_markup(site, host) == ""
+
+
+def test_a_page_lists_only_the_pixels_and_events_of_its_host():
+    other = replace(PIXEL, pixel_id="22222", hosts=frozenset({"other.example"}))
+    some = replace(PIXEL, pixel_id="33333", events=frozenset({"Purchase", "Lead"}))
+    config = json.loads(parsed(replace(SITE, pixels=(PIXEL, other, some))).find("script").string)
+    assert config["pixels"] == [
+        {"id": "11111", "events": None},
+        {"id": "33333", "events": ["Lead", "Purchase"]},
+    ]
+
+
+def test_the_sandbox_brings_its_own_script(settings):
+    settings.WAGTAIL_METAPIXEL = {"SANDBOX": "http://127.0.0.1:8001"}
+    script = json.loads(parsed().find("script").string)["script"]
+    assert script == "http://127.0.0.1:8001/en_US/fbevents.js"
+
+
+@pytest.mark.urls("wagtail.documents.urls")
+def test_without_our_addresses_the_head_still_stands():
+    assert json.loads(parsed().find("script").string)["collect"] == ""
+
+
+def test_strange_hosts_do_not_fill_the_memory():
+    for number in range(50):
+        browser.head_markup(SITE, f"host-{number}.example")
+    assert len(browser_snapshot.rendered) == 1
+
+
+def test_an_island_cannot_end_its_script():
+    assert "<" not in browser.island("</script><!--")
+    assert json.loads(browser.island("</script>\u2028&")) == "</script>\u2028&"
+
+
+def test_a_declaration_carries_the_signature_of_its_text():
+    found = BeautifulSoup(browser.declaration_markup('{"event_name":"X"}', SITE), "html.parser")
+    script = found.find("script")
+    assert keys.declaration_is_ours(script.string, script["data-metapixel-event"], 1)
+
+
+# Which carrier
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"HX-Request": "true"},
+        {"Turbo-Frame": "cart"},
+        {"X-Requested-With": "XMLHttpRequest"},
+        {"Sec-Fetch-Mode": "cors"},
+    ],
+)
+def test_code_that_asked_gets_the_echo_in_a_header(headers):
+    held = ask(**headers)
+    held.echo += [copy_of(1, value=2.5), copy_of(2)]
+    response = attached(held)
+    assert decoded(response["Metapixel-Echo"]) == [copy_of(1, value=2.5), copy_of(2)]
+    assert not response.cookies
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "answer"),
+    [
+        ({}, 200, {}),
+        ({"Sec-Fetch-Mode": "navigate"}, 200, {}),
+        ({"Sec-Fetch-Mode": "navigate"}, 302, {}),
+        ({"Sec-Fetch-Mode": "cors"}, 303, {}),
+        ({"HX-Request": "true"}, 302, {}),
+        ({"HX-Request": "true"}, 200, {"HX-Redirect": "/cart/"}),
+        ({"HX-Request": "true"}, 200, {"HX-Refresh": "true"}),
+        ({"HX-Request": "true"}, 200, {"HX-Location": "/cart/"}),
+    ],
+)
+def test_a_browser_that_moves_on_gets_the_echo_in_cookies(headers, status, answer):
+    held = ask(**headers)
+    held.echo.append(copy_of(1, value=2.5))
+    response = attached(held, HttpResponse(status=status, headers=answer))
+    assert "Metapixel-Echo" not in response
+    [(name, cookie)] = echo_cookies(response).items()
+    assert name == "metapixel_e_00000000"
+    assert decoded(cookie.value) == copy_of(1, value=2.5)
+    assert (cookie["path"], cookie["max-age"], cookie["samesite"]) == ("/", 1800, "Lax")
+    assert not cookie["httponly"]
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_the_cookie_is_secure_where_the_page_is(secure):
+    held = visitor.capture(RequestFactory().get("/", secure=secure))
+    held.echo.append(copy_of(1))
+    [cookie] = echo_cookies(attached(held)).values()
+    assert bool(cookie["secure"]) is secure
+
+
+# How much
+
+
+def size_of(response):
+    return sum(len(name) + len(cookie.value) for name, cookie in echo_cookies(response).items())
+
+
+def numbered(count, length):
+    return [{**copy_of(n << 96), "p": {"content_name": "x" * length}} for n in range(1, count + 1)]
+
+
+def test_an_event_that_does_not_fit_into_its_cookie_travels_by_its_id():
+    held = ask()
+    held.echo += [*numbered(1, 2000), {**copy_of(2 << 96), "p": {}}]
+    response = attached(held)
+    values = [decoded(cookie.value) for cookie in echo_cookies(response).values()]
+    assert values[0] == {"i": held.echo[0]["i"]}
+    assert values[1] == held.echo[1]
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 0), (1, 600), (3, 300), (12, 0), (40, 900)])
+def test_all_cookies_together_stay_below_a_kilobyte(count, length):
+    held = ask()
+    held.echo += numbered(count, length)
+    response = attached(held)
+    assert 0 < size_of(response) <= 1024
+    if count < 12:
+        assert len(echo_cookies(response)) == count
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 600), (3, 300), (5, 5000), (40, 900)])
+def test_the_header_stays_below_a_kilobyte_too(count, length):
+    held = ask(HX_Request="true")
+    held.echo += numbered(count, length)
+    value = attached(held)["Metapixel-Echo"]
+    assert len(value) <= 1024
+    copies = decoded(value)
+    assert [copy["i"] for copy in copies] == [copy["i"] for copy in held.echo][: len(copies)]
+    if count <= 5:
+        assert len(copies) == count
+
+
+def test_cookies_that_nobody_took_away_leave_less_room():
+    left = "; ".join(f"metapixel_e_{n:08x}={'x' * 230}" for n in range(4))
+    held = ask(Cookie=left)
+    held.echo += numbered(1, 0)
+    assert not echo_cookies(attached(held))
+
+
+# Caches
+
+
+def test_an_answer_with_an_echo_is_kept_out_of_every_cache():
+    for headers in ({}, {"HX-Request": "true"}):
+        held = ask(**headers)
+        held.echo.append(copy_of(1))
+        assert set(attached(held)["Cache-Control"].split(", ")) == {"private", "no-store"}
+
+
+def test_a_page_with_a_ticket_is_kept_out_of_every_cache():
+    held = ask("get")
+    held.no_store = True
+    assert set(attached(held)["Cache-Control"].split(", ")) == {"private", "no-store"}
+
+
+def test_an_ordinary_answer_stays_as_it_is():
+    response = attached(ask(), HttpResponse(headers={"Cache-Control": "max-age=60"}))
+    assert response.items() == HttpResponse(headers={"Cache-Control": "max-age=60"}).items()
+    assert not response.cookies
+
+
+# Joining the echo
+
+
+@pytest.mark.django_db
+def test_an_event_joins_the_echo_when_its_transaction_is_committed(
+    django_capture_on_commit_callbacks,
+):
+    held = ask()
+    event = Event(event_name="AddToCart", event_id="1" * 32, event_time=1, custom_data={"value": 1})
+    with django_capture_on_commit_callbacks(execute=True):
+        browser.echo_on_commit(held, event, [PIXEL], using="default")
+        assert held.echo == []
+    assert [(copy["i"], copy["p"], copy["x"]) for copy in held.echo] == [
+        ("1" * 32, {"value": 1}, ["11111"])
+    ]
+
+
+@pytest.mark.django_db
+def test_an_event_that_was_rolled_back_is_never_echoed(django_capture_on_commit_callbacks):
+    held = ask()
+    event = Event(event_name="AddToCart", event_id="1" * 32, event_time=1)
+    with django_capture_on_commit_callbacks(execute=True):
+        with pytest.raises(RuntimeError), transaction.atomic():
+            browser.echo_on_commit(held, event, [PIXEL], using="default")
+            raise RuntimeError
+    assert held.echo == []

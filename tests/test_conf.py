@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from wagtail_metapixel import conf
+from wagtail_metapixel.exceptions import ConfigurationError
+
+PIXEL = "1234567890123456"
+
+
+@pytest.fixture
+def given(settings):
+    """Write WAGTAIL_METAPIXEL as a deployment would."""
+
+    def write(**values):
+        settings.WAGTAIL_METAPIXEL = values
+
+    return write
+
+
+def test_every_setting_has_a_default_and_no_other_name_is_known(given):
+    given()
+    assert {name: conf.get(name) for name in conf.DEFAULTS} == dict(conf.DEFAULTS)
+    with pytest.raises(KeyError):
+        conf.get("PIXEL_ID")
+
+
+@pytest.mark.parametrize("value", [None, {}, False])
+def test_without_the_dict_all_defaults_hold(settings, value):
+    settings.WAGTAIL_METAPIXEL = value
+    assert conf.driver() == "thread"
+
+
+@pytest.mark.parametrize("value", ["thread", ["thread"], 1])
+def test_anything_but_a_dict_is_refused_with_an_example(settings, value):
+    settings.WAGTAIL_METAPIXEL = value
+    with pytest.raises(ConfigurationError, match=r"WAGTAIL_METAPIXEL has to be a dict"):
+        conf.get("DELIVERY")
+
+
+def test_the_dict_is_read_at_use_so_that_overriding_it_works(given):
+    given(DELIVERY="worker")
+    assert conf.driver() == "worker"
+    given(DELIVERY="thread")
+    assert conf.driver() == "thread"
+
+
+# Tokens
+
+
+def test_a_token_of_the_settings_goes_before_one_of_the_environment(given, monkeypatch):
+    monkeypatch.setenv(f"METAPIXEL_ACCESS_TOKEN_{PIXEL}", "from-environment")
+    given()
+    assert conf.access_token(PIXEL) == "from-environment"
+    given(ACCESS_TOKENS={PIXEL: "from-settings"})
+    assert conf.access_token(PIXEL) == "from-settings"
+    assert conf.access_token("999999") == ""
+
+
+def test_blanks_around_a_token_are_cut_because_secrets_often_end_in_a_newline(given, monkeypatch):
+    monkeypatch.setenv(f"METAPIXEL_ACCESS_TOKEN_{PIXEL}", " token\n")
+    given()
+    assert conf.access_token(PIXEL) == "token"
+
+
+@pytest.mark.parametrize("value", ["token", [PIXEL], {1234567890123456: "token"}])
+def test_tokens_that_are_no_dict_of_texts_are_refused(given, value):
+    given(ACCESS_TOKENS=value)
+    with pytest.raises(ConfigurationError, match="ACCESS_TOKENS"):
+        conf.access_token(PIXEL)
+
+
+# Addresses
+
+
+def test_meta_is_the_default(given):
+    given()
+    assert conf.graph_url() == "https://graph.facebook.com"
+    assert conf.script_url() == "https://connect.facebook.net/en_US/fbevents.js"
+    assert conf.sandbox_url() == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8001", "http://localhost:8001/", "http://[::1]:8001"]
+)
+def test_the_sandbox_takes_the_place_of_the_graph_and_of_the_script(given, url):
+    given(SANDBOX=url, GRAPH_URL="https://graph.example.com")
+    assert conf.graph_url() == url.rstrip("/")
+    assert conf.script_url() == f"{url.rstrip('/')}/en_US/fbevents.js"
+
+
+def test_a_script_given_explicitly_stays_beside_the_sandbox(given):
+    given(SANDBOX="http://127.0.0.1:8001", SCRIPT_URL=conf.META_SCRIPT_URL)
+    assert conf.script_url() == conf.META_SCRIPT_URL
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example",
+        "http://10.0.0.1:8001",
+        "http://127.0.0.1.evil.example",
+        "http://localhost@evil.example",
+        "127.0.0.1:8001",
+        "ftp://127.0.0.1",
+        "http://",
+    ],
+)
+def test_a_sandbox_elsewhere_is_refused_because_it_would_redirect_a_shops_events(given, url):
+    given(SANDBOX=url)
+    with pytest.raises(ConfigurationError, match="SANDBOX"):
+        conf.graph_url()
+
+
+@pytest.mark.parametrize("name", ["GRAPH_URL", "SCRIPT_URL"])
+@pytest.mark.parametrize("url", ["http://graph.facebook.com", "graph.facebook.com", "https://", 1])
+def test_an_address_that_is_not_encrypted_is_refused(given, name, url):
+    given(**{name: url})
+    with pytest.raises(ConfigurationError, match=name):
+        conf.address(name)
+
+
+@pytest.mark.parametrize("url", ["https://graph.example.com", "http://127.0.0.1:9", ""])
+def test_an_address_of_this_machine_need_not_be_encrypted(given, url):
+    given(SCRIPT_URL=url)
+    assert conf.address("SCRIPT_URL") == url
+
+
+@pytest.mark.parametrize("version", ["v26.0", "v1.0", "v100.12"])
+def test_a_graph_version_looks_like_metas(given, version):
+    given(GRAPH_VERSION=version)
+    assert conf.graph_version() == version
+
+
+@pytest.mark.parametrize("version", ["26.0", "v26", "latest", "v26.0/..", "v26.0\n", "V26.0", 26.0])
+def test_another_graph_version_is_refused_because_it_changes_the_path(given, version):
+    given(GRAPH_VERSION=version)
+    with pytest.raises(ConfigurationError, match="GRAPH_VERSION"):
+        conf.graph_version()
+
+
+# Proxies, driver, seconds
+
+
+def test_proxies_are_a_number_or_their_networks(given):
+    given(TRUSTED_PROXIES=2)
+    assert conf.trusted_proxies() == 2
+    given(TRUSTED_PROXIES=["10.0.0.0/8", "2001:db8::/32"])
+    expected = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
+    assert conf.trusted_proxies() == expected
+
+
+@pytest.mark.parametrize("value", [-1, True, "1", None, 1.0, ["10.0.0.1/8"], ["proxy"], [None]])
+def test_other_proxies_are_refused(given, value):
+    given(TRUSTED_PROXIES=value)
+    with pytest.raises(ConfigurationError, match="TRUSTED_PROXIES"):
+        conf.trusted_proxies()
+
+
+@pytest.mark.parametrize("value", ["Thread", "celeri", None])
+def test_an_unknown_driver_is_refused_with_the_names_that_exist(given, value):
+    given(DELIVERY=value)
+    with pytest.raises(ConfigurationError, match="'thread', 'worker'"):
+        conf.driver()
+
+
+@pytest.mark.parametrize("value", [0, -1, None, True, "10", float("nan"), float("inf"), 600])
+def test_a_time_that_would_wait_for_ever_or_not_at_all_is_refused(given, value):
+    given(REQUEST_TIMEOUT=value)
+    with pytest.raises(ConfigurationError, match="REQUEST_TIMEOUT"):
+        conf.seconds("REQUEST_TIMEOUT")
+
+
+def test_a_time_may_be_whole_or_a_fraction(given):
+    given(REQUEST_TIMEOUT=5, POLL_INTERVAL=0.25)
+    assert (conf.seconds("REQUEST_TIMEOUT"), conf.seconds("POLL_INTERVAL")) == (5.0, 0.25)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import pytest
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.http import HttpRequest
+from django.test import RequestFactory
+from wagtail.models import Site
+
+from tests.factories import PIXEL_ID, TOKEN, PixelFactory, SettingsFactory, SiteFactory
+from wagtail_metapixel import site_settings, visitor
+from wagtail_metapixel.models import InstallationKey, MetaPixel, PageViewMirror
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock of our own: call it with the seconds to move on."""
+    now = [1000.0]
+    monkeypatch.setattr(site_settings.time, "monotonic", lambda: now[0])
+
+    def move(seconds):
+        now[0] += seconds
+
+    return move
+
+
+def config(site):
+    return site_settings.current().site(site.pk)
+
+
+# What a snapshot holds
+
+
+def test_a_site_without_settings_has_no_pixel_and_no_consent_provider():
+    site = SiteFactory()
+    found = config(site)
+    assert (found.pixels, found.consent_provider, found.own_hosts) == ((), "", {"testserver"})
+
+
+def test_a_snapshot_holds_the_choices_of_the_owner_and_no_token():
+    pixel = PixelFactory(
+        hosts="testserver\nShop.Example\n",
+        events=["Purchase"],
+        settings__respect_gpc=False,
+        settings__phone_region="DE",
+        settings__page_view_mirror=PageViewMirror.NONE,
+    )
+    found = config(pixel.settings.site)
+    assert found.consent_provider == "cookie"
+    assert not found.respect_gpc
+    assert found.phone_region == "DE"
+    assert not found.mirrors_page_views
+    assert found.own_hosts == {"testserver", "shop.example"}
+    assert [p.pixel_id for p in found.pixels_for("shop.example", "Purchase")] == [PIXEL_ID]
+    assert found.pixels_for("shop.example", "ViewContent") == ()
+    assert found.pixels_for("staging.example") == ()
+    assert TOKEN not in repr(site_settings.current())
+
+
+def test_a_pixel_that_is_not_active_is_not_there():
+    pixel = PixelFactory(active=False)
+    assert config(pixel.settings.site).pixels == ()
+
+
+def test_a_pixel_without_hosts_sends_for_the_host_of_its_site():
+    pixel = PixelFactory(hosts="")
+    assert config(pixel.settings.site).pixels[0].hosts == {"testserver"}
+
+
+def test_the_installation_key_is_made_once_and_kept():
+    SiteFactory()
+    InstallationKey.objects.all().delete()
+    first = site_settings.refresh().installation_key
+    assert len(first) == 32
+    assert site_settings.refresh().installation_key == first
+
+
+# How long it lives
+
+
+def test_a_warm_snapshot_costs_no_query(clock, django_assert_num_queries):
+    site = PixelFactory().settings.site
+    config(site)
+    clock(9.9)
+    with django_assert_num_queries(0):
+        config(site)
+
+
+def test_after_ten_seconds_the_settings_are_read_anew(clock):
+    pixel = PixelFactory()
+    config(pixel.settings.site)
+    MetaPixel.objects.update(active=False)  # as another process would: no signal here
+    clock(9.9)
+    assert config(pixel.settings.site).pixels
+    clock(0.1)
+    assert not config(pixel.settings.site).pixels
+
+
+@pytest.mark.parametrize("change", ["pixel", "settings", "site", "delete"])
+def test_what_is_saved_in_this_process_is_seen_at_once(change):
+    pixel = PixelFactory()
+    site = pixel.settings.site
+    config(site)
+    if change == "pixel":
+        pixel.active = False
+        pixel.save()
+    elif change == "settings":
+        pixel.settings.enabled = False
+        pixel.settings.save()
+    elif change == "site":
+        site.hostname = "new.example"
+        site.save()
+    else:
+        pixel.delete()
+    found = config(site)
+    assert not (found.pixels_for("testserver") and found.enabled and found.hostname == "testserver")
+
+
+@pytest.mark.parametrize("error", [DatabaseError, InterfaceError])
+def test_with_the_database_away_the_old_snapshot_serves(clock, monkeypatch, caplog, error):
+    pixel = PixelFactory()
+    config(pixel.settings.site)
+
+    def away():
+        raise error("server closed the connection: host=db user=shop")
+
+    monkeypatch.setattr(site_settings, "_read", away)
+    clock(3600)
+    assert config(pixel.settings.site).pixels
+    assert error.__name__ in caplog.text
+    assert "user=shop" not in caplog.text
+
+
+def test_with_the_database_away_from_the_start_there_are_no_sites(monkeypatch):
+    def away():
+        raise DatabaseError
+
+    monkeypatch.setattr(site_settings, "_read", away)
+    assert site_settings.current().sites == ()
+
+
+def test_a_failing_read_leaves_the_callers_transaction_usable(monkeypatch):
+    SiteFactory()
+
+    def fail(alias):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT nothing FROM nowhere")
+
+    monkeypatch.setattr(InstallationKey, "ensure", fail)
+    InstallationKey.objects.all().delete()
+    with transaction.atomic():
+        assert site_settings.refresh().sites == ()
+        assert Site.objects.exists()
+
+
+# Which site
+
+
+HOSTS = [
+    "testserver",
+    "testserver:8000",
+    "testserver:443",
+    "TestServer",
+    "other.example",
+    "other.example:8000",
+    "other.example:9999",
+    "lonely.example",
+    "lonely.example:8080",
+    "unknown.example",
+    "127.0.0.1:8000",
+    "[::1]:8000",
+    "testserver.",
+]
+SITES = {
+    "a default and ports": [
+        ("testserver", 80, True),
+        ("other.example", 8000, False),
+        ("other.example", 443, False),
+        ("lonely.example", 443, False),
+    ],
+    "the default on a port": [("testserver", 80, False), ("testserver", 8000, True)],
+    "no default": [("testserver", 80, False), ("testserver", 8000, False), ("lonely.example", 80, False)],
+    "only a default": [("shop.example", 80, True)],
+    "none": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sites", SITES.values(), ids=SITES)
+def test_a_host_belongs_to_the_site_that_wagtail_would_serve(sites):
+    Site.objects.all().delete()
+    for hostname, port, is_default in sites:
+        SiteFactory(hostname=hostname, port=port, is_default_site=is_default)
+    ours, wagtails = {}, {}
+    for host in HOSTS:
+        request = RequestFactory().get("/", headers={"host": host})
+        found = visitor.capture(request).site()
+        ours[host] = found and found.site_pk
+        site = Site.find_for_request(request)
+        wagtails[host] = site and site.pk
+    assert ours == wagtails
+
+
+def test_a_host_that_django_does_not_allow_belongs_to_no_site(settings):
+    SiteFactory(is_default_site=not Site.objects.filter(is_default_site=True).exists())
+    settings.ALLOWED_HOSTS = ["shop.example"]
+    request = RequestFactory().get("/", headers={"host": "evil.example"})
+    assert visitor.capture(request).site() is None
+    assert visitor.capture(HttpRequest()).site() is None
+
+
+# Tokens
+
+
+def test_the_deployments_token_goes_before_the_stored_one(settings):
+    PixelFactory()
+    assert site_settings.access_token(PIXEL_ID) == TOKEN
+    settings.WAGTAIL_METAPIXEL = {"ACCESS_TOKENS": {PIXEL_ID: "fixed"}}
+    assert site_settings.access_token(PIXEL_ID) == "fixed"
+
+
+def test_a_token_that_no_key_opens_counts_as_none(settings):
+    PixelFactory()
+    settings.SECRET_KEY = "another one, as after a restore on another machine"
+    assert site_settings.access_token(PIXEL_ID) == ""
+
+
+def test_of_two_sites_with_one_pixel_the_token_that_can_be_read_is_used():
+    PixelFactory(token="")
+    second = SettingsFactory(site=SiteFactory(hostname="second.example"))
+    PixelFactory(settings=second, hosts="second.example")
+    assert site_settings.access_token(PIXEL_ID) == TOKEN
