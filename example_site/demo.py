@@ -29,7 +29,7 @@ MEANINGS = {
 
 def main():
     options = arguments()
-    processes.end_on_sigterm()
+    processes.end_politely()
     try:
         refuse_taken_ports(options)
         run(options)

@@ -23,7 +23,7 @@ META_HOSTS = {"EXAMPLE_META_HOSTS": "1"}
 
 def main():
     options = arguments()
-    processes.end_on_sigterm()
+    processes.end_politely()
     started = time.monotonic()
     try:
         verdict = walk(options)

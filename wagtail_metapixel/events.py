@@ -77,14 +77,12 @@ def build_custom_data(
     problems: list[Problem] = []
     standard = STANDARD_EVENTS.get(event_name)
     required = standard.required if standard else ()
-    # First: the other amounts are rounded to its decimal places.
-    _read("currency", params.get("currency"), data, problems, required)
-    for key, raw in list(params.items())[: catalogue.PROPERTIES_MAX]:
-        if raw is not None and key != "currency":
-            _read(key, raw, data, problems, required)
-    if len(params) > catalogue.PROPERTIES_MAX:
-        rule = f"has more than {catalogue.PROPERTIES_MAX} keys; the rest was left out"
-        problems.append(Problem("custom_data", rule))
+    exponent = _NO_CURRENCY
+    # First: the amounts are rounded to its decimal places.
+    if params.get("currency") is not None:
+        _read({"currency": params["currency"]}, data, exponent, problems, required)
+        exponent = CURRENCIES.get(data.get("currency", ""), _NO_CURRENCY)
+    _read(params, data, exponent, problems, required)
     if "contents" in data:
         _derive(data)
     _check_money(params, data, problems, required)
@@ -92,20 +90,27 @@ def build_custom_data(
 
 
 def _read(
-    key: str, raw: Any, data: dict[str, Any], problems: list[Problem], required: tuple[str, ...]
+    params: Mapping[str, Any],
+    data: dict[str, Any],
+    exponent: int,
+    problems: list[Problem],
+    required: tuple[str, ...],
 ) -> None:
-    reader = _READERS.get(key)
-    if raw is None or (reader is None and not _is_property(key, problems)):
-        return
-    try:
-        value = (reader or _property)(key, raw, data, problems)
-    except _RefusedError as refused:
-        code = _CODES[key] if key in required else None
-        fatal = refused.fatal or code is not None
-        problems.append(Problem(key, refused.rule, code, fatal, refused.mistake))
-    else:
-        if value is not None:
-            data[key] = value
+    for key, raw in params.items():
+        if raw is None or key in data:
+            continue
+        reader = _READERS.get(key) or _property_reader(key, data, problems)
+        if reader is None:
+            continue
+        try:
+            value = reader(raw, exponent, problems)
+        except _RefusedError as refused:
+            code = _CODES[key] if key in required else None
+            fatal = code is not None or (refused.fatal and key == "value")
+            problems.append(Problem(key, refused.rule, code, fatal, refused.mistake))
+        else:
+            if value is not None:
+                data[key] = value
 
 
 def _derive(data: dict[str, Any]) -> None:
@@ -141,10 +146,12 @@ def _check_money(
             problems.append(Problem(key, rule, code, False, "currency" not in params))
 
 
-# Readers: (key, raw, data, problems) -> the value to send, or None for nothing
+# Readers: (raw, decimal places of the currency, problems) -> the value to send, None for nothing
+
+Reader = Callable[[Any, int, list[Problem]], Any]
 
 
-def _currency(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Problem]) -> str:
+def _currency(raw: Any, _exponent: int, _problems: list[Problem]) -> str:
     text = _unwrapped(raw)
     if isinstance(text, str) and text.isascii():
         code = text.strip().upper()
@@ -153,24 +160,14 @@ def _currency(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Proble
     raise _RefusedError(PARAMETERS["currency"].rule, mistake=False)
 
 
-def _money(key: str, raw: Any, data: dict[str, Any], _problems: list[Problem]) -> float:
-    return _amount(raw, _exponent(data), -VALUE_MAX if key == "net_revenue" else 0)
-
-
-def _value(key: str, raw: Any, data: dict[str, Any], problems: list[Problem]) -> float:
-    try:
-        return _money(key, raw, data, problems)
-    except _NotFiniteError as refused:
-        raise _RefusedError(refused.rule, fatal=True, mistake=False) from None
-
-
-def _ids(key: str, raw: Any, _data: dict[str, Any], problems: list[Problem]) -> list[str] | None:
+def _ids(raw: Any, _exponent: int, problems: list[Problem]) -> list[str] | None:
     found: dict[str, None] = {}
-    for item in _items(key, raw, problems):
+    for item in _items("content_ids", raw, problems):
         try:
-            identifier = _item_id(item)
+            identifier = _id(item, 0, problems) if item is not None else None
         except _RefusedError:
-            problems.append(Problem(key, "every item has to be a text or a number", mistake=True))
+            rule = "every item has to be a text or a number"
+            problems.append(Problem("content_ids", rule, mistake=True))
         else:
             if identifier:
                 found[identifier] = None
@@ -178,25 +175,33 @@ def _ids(key: str, raw: Any, _data: dict[str, Any], problems: list[Problem]) -> 
     return (sorted(found) if isinstance(raw, (set, frozenset)) else list(found)) or None
 
 
-def _contents(
-    key: str, raw: Any, data: dict[str, Any], problems: list[Problem]
-) -> list[dict[str, Any]] | None:
-    exponent = _exponent(data)
-    items = [_content(item, exponent, problems) for item in _items(key, raw, problems)]
+def _contents(raw: Any, exponent: int, problems: list[Problem]) -> list[dict[str, Any]] | None:
+    items = [_content(item, exponent, problems) for item in _items("contents", raw, problems)]
     return [item for item in items if item] or None
 
 
 def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any] | None:
-    if type(item) is not dict and not isinstance(item, Mapping):
+    try:
+        # Nearly always good, and often a dozen: no detours.
+        content = {key: _ITEM_READERS[key](raw, exponent, problems) for key, raw in item.items()}
+    except (_RefusedError, KeyError, AttributeError):
+        return _content_with_care(item, exponent, problems)
+    if None not in content.values() and "id" in content and "quantity" in content:
+        return content
+    return _content_with_care(item, exponent, problems)
+
+
+def _content_with_care(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any] | None:
+    if not isinstance(item, Mapping):
         problems.append(Problem("contents", PARAMETERS["contents"].rule, mistake=True))
         return None
     content: dict[str, Any] = {}
     for key, raw in item.items():
-        reader = _ITEM_READERS.get(key) or _item_property_reader(key, problems)
+        reader = _ITEM_READERS.get(key) or _property_reader(key, content, problems)
         if raw is None or reader is None:
             continue
         try:
-            value = reader(raw, exponent)
+            value = reader(raw, exponent, problems)
         except _RefusedError as refused:
             name = f"contents.{key}" if key in _ITEM_READERS else "contents"
             problems.append(Problem(name, refused.rule, None, False, refused.mistake))
@@ -205,12 +210,10 @@ def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any
         else:
             if value is not None:
                 content[key] = value
-    if "id" in content and "quantity" in content:
-        return content
-    return _complete_content(content, item, problems)
+    return _completed(content, item, problems)
 
 
-def _complete_content(
+def _completed(
     content: dict[str, Any], item: Mapping[str, Any], problems: list[Problem]
 ) -> dict[str, Any] | None:
     if "id" not in content:
@@ -224,87 +227,58 @@ def _complete_content(
     return content
 
 
-def _type(key: str, raw: Any, data: dict[str, Any], problems: list[Problem]) -> str | None:
-    name = _text(key, raw, data, problems)
+def _type(raw: Any, _exponent: int, problems: list[Problem]) -> str | None:
+    name = _cleaned(raw)
     if name is not None and name not in catalogue.CONTENT_TYPES:
         name = name.lower()
         if name not in catalogue.CONTENT_TYPES:
-            problems.append(Problem(key, PARAMETERS[key].rule))
+            problems.append(Problem("content_type", PARAMETERS["content_type"].rule))
     return name
 
 
-def _choice(key: str, raw: Any, data: dict[str, Any], problems: list[Problem]) -> str | None:
-    name = _text(key, raw, data, problems)
-    if name is None or name in PARAMETERS[key].choices:
-        return name
-    raise _RefusedError(f"has to be one of {', '.join(sorted(PARAMETERS[key].choices))}")
+def _choice(choices: frozenset[str]) -> Reader:
+    def choice(raw: Any, _exponent: int, _problems: list[Problem]) -> str | None:
+        name = _cleaned(raw)
+        if name is None or name in choices:
+            return name
+        raise _RefusedError(f"has to be one of {', '.join(sorted(choices))}")
+
+    return choice
 
 
-def _text(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Problem]) -> str | None:
+def _text(raw: Any, _exponent: int, _problems: list[Problem]) -> str | None:
     return _cleaned(raw)
 
 
-def _count(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Problem]) -> int:
+def _count(raw: Any, _exponent: int, _problems: list[Problem]) -> int:
     return _whole(raw, at_least=0)
 
 
-def _flag(_key: str, raw: Any, _data: dict[str, Any], _problems: list[Problem]) -> Any:
+def _quantity(raw: Any, _exponent: int, _problems: list[Problem]) -> int:
+    return _whole(raw, at_least=1)
+
+
+def _flag(raw: Any, _exponent: int, _problems: list[Problem]) -> Any:
     return raw if isinstance(raw, bool) else _cleaned(raw)
 
 
-def _property(key: str, raw: Any, _data: dict[str, Any], problems: list[Problem]) -> Any:
+def _property(raw: Any, _exponent: int, problems: list[Problem]) -> Any:
     if isinstance(raw, (list, tuple, set, frozenset)):
-        plain = [_plain(item) for item in _items(key, raw, problems)]
+        plain = [_plain(item) for item in _items("custom_data", raw, problems)]
         plain = [item for item in plain if item is not None]
         return sorted(plain, key=str) if isinstance(raw, (set, frozenset)) else plain
     return _plain(raw)
 
 
-_BY_KIND: Mapping[str, Callable[[str, Any, dict[str, Any], list[Problem]], Any]] = {
-    "money": _money,
-    "currency": _currency,
-    "ids": _ids,
-    "contents": _contents,
-    "type": _type,
-    "choice": _choice,
-    "text": _text,
-    "count": _count,
-    "flag": _flag,
-}
-_READERS = {p.name: _BY_KIND[p.kind] for p in PARAMETERS.values()} | {"value": _value}
-_MONEY = {p.name for p in PARAMETERS.values() if p.kind == "money"}
+def _property_reader(key: object, data: dict[str, Any], problems: list[Problem]) -> Reader | None:
+    if len(data) >= catalogue.PROPERTIES_MAX:
+        rule = f"has more than {catalogue.PROPERTIES_MAX} keys; the rest was left out"
+        problems.append(Problem("custom_data", rule))
+        return None
+    return _property if _is_property(key, problems) else None
 
 
-# Readers of one item of contents: (raw, decimal places) -> value
-
-
-def _item_id(raw: Any, _exponent: int = 0) -> str | None:
-    if type(raw) is str and raw.isascii() and raw.isprintable():
-        return raw.strip()[:_ID_MAX] or None
-    return _id(raw)
-
-
-def _item_quantity(raw: Any, _exponent: int) -> int:
-    return raw if type(raw) is int and 0 < raw < 1000 else _whole(raw, at_least=1)
-
-
-def _item_text(raw: Any, _exponent: int) -> str | None:
-    return _cleaned(raw)
-
-
-def _item_delivery(raw: Any, _exponent: int) -> str | None:
-    return _choice("delivery_category", raw, {}, [])
-
-
-def _item_property(raw: Any, _exponent: int) -> Any:
-    return _plain(raw)
-
-
-def _item_property_reader(key: object, problems: list[Problem]) -> Callable[[Any, int], Any] | None:
-    return _item_property if _is_property(key, problems) else None
-
-
-def _wrong_price(_raw: Any, _exponent: int) -> None:
+def _wrong_price(_raw: Any, _exponent: int, _problems: list[Problem]) -> None:
     raise _RefusedError("is called item_price")
 
 
@@ -319,29 +293,31 @@ _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,30})?")
 _NOT_FINITE = re.compile(r"[+-]?(?:s?nan|inf(?:inity)?)", re.IGNORECASE)
 
 
-class _NotFiniteError(_RefusedError):
-    """Not a number, or infinite: JSON has no word for it."""
-
-
-def _exponent(data: Mapping[str, Any]) -> int:
-    currency = data.get("currency")
-    return CURRENCIES[currency] if currency else _NO_CURRENCY
-
-
-def _amount(raw: Any, exponent: int, lowest: int = 0) -> float:
+def _amount(raw: Any, exponent: int, _problems: list[Problem]) -> float:
     """Return an amount rounded half-even: an ``int`` where it is whole, else a ``float``."""
-    if type(raw) is Decimal:
-        amount = float(raw.quantize(_QUANTA[exponent], None, _CONTEXT))
-    elif type(raw) is int or (type(raw) is float and raw == round(raw, exponent)):
-        amount = raw
-    else:
-        amount = float(_decimal(raw).quantize(_QUANTA[exponent], None, _CONTEXT))
-    if lowest <= amount <= VALUE_MAX:
+    amount = (
+        _rounded(raw, exponent)
+        if type(raw) is not Decimal
+        else float(raw.quantize(_QUANTA[exponent], None, _CONTEXT))
+    )
+    if 0 <= amount <= VALUE_MAX:
         whole = int(amount)
         return whole if whole == amount else amount
-    # Not a number, or infinite, is a complaint of its own.
+    # What is not a number, or infinite, is a complaint of its own.
     rule = "has to be 0 or more" if _decimal(raw) < 0 else "is too large for a number"
     raise _RefusedError(rule, mistake=False)
+
+
+def _signed_amount(raw: Any, exponent: int, problems: list[Problem]) -> float:
+    if (negative := _decimal(raw)) < 0:
+        return -_amount(-negative, exponent, problems)
+    return _amount(raw, exponent, problems)
+
+
+def _rounded(raw: Any, exponent: int) -> float:
+    if type(raw) is int or (type(raw) is float and raw == round(raw, exponent)):
+        return raw
+    return float(_decimal(raw).quantize(_QUANTA[exponent], None, _CONTEXT))
 
 
 def _decimal(raw: Any) -> Decimal:
@@ -355,7 +331,7 @@ def _decimal(raw: Any) -> Decimal:
         # repr: 0.1 means 0.1, not the binary number next to it.
         number = Decimal(repr(float(raw))) if isinstance(raw, float) else Decimal(raw)
     if not number.is_finite():
-        raise _NotFiniteError("has to be a finite number", mistake=False)
+        raise _RefusedError("has to be a finite number", fatal=True, mistake=False)
     return number
 
 
@@ -363,7 +339,7 @@ def _decimal_of_text(text: str) -> Decimal:
     if _PLAIN_NUMBER.fullmatch(text):
         return Decimal(text)
     if _NOT_FINITE.fullmatch(text):
-        raise _NotFiniteError("has to be a finite number", mistake=False)
+        raise _RefusedError("has to be a finite number", fatal=True, mistake=False)
     raise _RefusedError(
         "is a text that cannot be read safely: write 1234.50, in ASCII digits, with a point and"
         " without thousands separators, whatever the locale"
@@ -376,19 +352,9 @@ def _whole(raw: Any, *, at_least: int) -> int:
         if number.adjusted() > 17 or number != number.to_integral_value():
             raise _RefusedError(f"has to be a whole number of {at_least} or more", mistake=False)
         raw = int(number)
-    if not at_least <= raw <= VALUE_MAX:
-        raise _RefusedError(f"has to be a whole number of {at_least} or more", mistake=False)
-    return int(raw)
-
-
-_ITEM_READERS: Mapping[str, Callable[[Any, int], Any]] = {
-    "id": _item_id,
-    "quantity": _item_quantity,
-    "item_price": _amount,
-    "price": _wrong_price,
-    "delivery_category": _item_delivery,
-    **dict.fromkeys(("title", "description", "brand", "category"), _item_text),
-}
+    if at_least <= raw <= VALUE_MAX:
+        return int(raw)
+    raise _RefusedError(f"has to be a whole number of {at_least} or more", mistake=False)
 
 
 # Texts, ids and custom properties
@@ -438,13 +404,15 @@ def _text_of(raw: Any) -> str:
     raise _RefusedError("has to be a text")
 
 
-def _id(raw: Any) -> str | None:
+def _id(raw: Any, _exponent: int, _problems: list[Problem]) -> str | None:
     if type(raw) is int:
         return str(raw)
     if isinstance(raw, (float, Decimal)):
         return str(_whole(raw, at_least=0))
     text = raw if type(raw) is str else _text_of(raw)
-    return _visible(text[:TEXT_MAX]).strip()[:_ID_MAX].strip() or None
+    if not text.isascii() or not text.isprintable():
+        text = _visible(text[:TEXT_MAX])
+    return text.strip()[:_ID_MAX].strip() or None
 
 
 def _items(key: str, raw: Any, problems: list[Problem]) -> list[Any]:
@@ -513,6 +481,33 @@ def _complaint(key: str) -> tuple[bool, str] | None:
             return True, f"is not known to Meta; did you mean {name!r}?"
     near = difflib.get_close_matches(key, PARAMETERS, n=1, cutoff=0.9)
     return (True, f"is not known to Meta; did you mean {near[0]!r}?") if near else None
+
+
+# The tables
+
+_BY_KIND: Mapping[str, Reader] = {
+    "money": _amount,
+    "currency": _currency,
+    "ids": _ids,
+    "contents": _contents,
+    "type": _type,
+    "text": _text,
+    "count": _count,
+    "flag": _flag,
+}
+_READERS = {
+    name: _choice(parameter.choices) if parameter.kind == "choice" else _BY_KIND[parameter.kind]
+    for name, parameter in PARAMETERS.items()
+} | {"net_revenue": _signed_amount}
+_MONEY = {name for name, parameter in PARAMETERS.items() if parameter.kind == "money"}
+_ITEM_READERS: Mapping[str, Reader] = {
+    "id": _id,
+    "quantity": _quantity,
+    "item_price": _amount,
+    "price": _wrong_price,
+    "delivery_category": _READERS["delivery_category"],
+    **dict.fromkeys(("title", "description", "brand", "category"), _text),
+}
 
 
 # Time and id
@@ -603,14 +598,11 @@ _URL = re.compile(
     r"([Hh][Tt][Tt][Pp][Ss]?)://(?:[^/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^\W_][\w.-]*)(:[0-9]{1,5})?"
     r"(/[^?#]*)?(?:\?([^#]*))?(?:\#.*)?"
 )
-_SUSPICIOUS = (
-    "@", "%40", "reset", "activat", "confirm", "verif", "unsubscri", "invit", "token", "magic",
-)  # fmt: skip
-_OPENS_SECRET = re.compile(
-    r"(?:^|[-_])(?:reset|activate|activation|confirm|confirmation|verify|verification"
-    r"|unsubscribe|invite|invitation|token|magic|magiclink)(?:$|[-_])",
-    re.IGNORECASE,
+_SECRETS = frozenset(
+    "reset activate activation confirm confirmation verify verification unsubscribe invite"
+    " invitation token magic magiclink".split()
 )
+"""Words in a path that are followed by something only one person should know."""
 _LONG_RUN = re.compile(r"[A-Za-z0-9]{20,}")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32,}")
 _CLICK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
@@ -646,9 +638,13 @@ def clean_url(value: object, *, keep_query: frozenset[str] | None) -> str | None
 
 
 def _without_secrets(path: str) -> str:
-    lower = path.lower()
-    # Many times cheaper than one regular expression for all of it.
-    if not any(part in lower for part in _SUSPICIOUS) and not _LONG_RUN.search(path):
+    words = _words(path)
+    if (
+        "@" not in path
+        and "%" not in path
+        and _SECRETS.isdisjoint(words)
+        and len(max(words, key=len)) < 20
+    ):
         return path
     kept: list[str] = []
     for segment in path.split("/"):
@@ -656,10 +652,14 @@ def _without_secrets(path: str) -> str:
         if _EMAIL.search(plain) or _is_secret(plain):
             continue
         kept.append(segment)
-        if _OPENS_SECRET.search(plain):
+        if not _SECRETS.isdisjoint(_words(plain)):
             break
     cleaned = "/".join(kept)
     return cleaned if len(kept) == path.count("/") + 1 else cleaned.rstrip("/") + "/"
+
+
+def _words(path: str) -> list[str]:
+    return path.lower().replace("_", "-").replace("/", "-").split("-")
 
 
 def _is_secret(segment: str) -> bool:

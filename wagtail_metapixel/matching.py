@@ -9,6 +9,8 @@ values.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import importlib
 import ipaddress
 import re
 import socket
@@ -20,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
-from hashlib import sha256
 from typing import Any
 
 from django.utils.functional import Promise
@@ -35,6 +36,23 @@ try:
 except ImportError:
     HAS_PHONENUMBERS = False
 """Whether the extra ``phone`` is installed."""
+
+
+def _sha256_of_python() -> Any:
+    """Return CPython's own SHA-256 where it can be had, else that of ``hashlib``.
+
+    ``hashlib`` prefers OpenSSL's, which is the better one for files. For a name it takes three
+    times as long, nearly all of it spent on looking the algorithm up.
+    """
+    for module in ("_sha2", "_sha256"):  # Python 3.12, 3.11
+        try:
+            return importlib.import_module(module).sha256
+        except (ImportError, AttributeError):
+            continue
+    return hashlib.sha256
+
+
+_sha256 = _sha256_of_python()
 
 RAW_MAX = 500
 """Characters of a value; nobody's name is longer."""
@@ -67,7 +85,9 @@ def match(
             else:
                 value = _long_value(entry, text, region, country)
             if value and not (entry.doubt and entry.doubt(text, value, region)):
-                found[entry.key] = _digests(entry, value) if entry.hashed else value
+                if entry.hashed:
+                    value = hash_value(value) if len(value) == 64 else _hash(value)
+                found[entry.key] = [value] if entry.many else value
                 continue
         if raw is not None and raw != "":
             _match_with_care(found, name, raw, region, country, problems)
@@ -94,7 +114,12 @@ def hash_value(normalised: str) -> str:
         raise ValueError("An empty value is never hashed.")
     if len(normalised) == 64 and _DIGEST.fullmatch(normalised):
         return normalised
-    return sha256(normalised.encode()).hexdigest()
+    return _hash(normalised)
+
+
+def _hash(text: str) -> str:
+    digest: str = _sha256(text.encode()).hexdigest()
+    return digest
 
 
 def enough(user_data: Mapping[str, Any]) -> bool:
@@ -115,13 +140,6 @@ class _Field:
     normaliser: Normaliser
     doubt: Doubt | None
     """Whether a value that has a normal form may be of no use all the same."""
-
-
-def _digests(entry: _Field, value: str) -> str | list[str]:
-    digest = value
-    if len(value) != 64 or not _DIGEST.fullmatch(value):
-        digest = sha256(value.encode()).hexdigest()
-    return [digest] if entry.many else digest
 
 
 def _match_with_care(
@@ -255,17 +273,17 @@ def _email(text: str, _region: str | None, _country: str | None) -> str | None:
 
 
 def _name(text: str, _region: str | None, _country: str | None) -> str | None:
-    text = _lower(text).replace(" ", "").replace("-", "")
-    if text.isalpha() and text.isascii():
-        return text
+    text = text.lower().replace(" ", "").replace("-", "")
+    if text.isalpha():
+        return _composed(text)
     text = _composed(_NAME_JUNK.sub("", text))
     return text if text.isalnum() or any(map(str.isalnum, text)) else None
 
 
 def _city(text: str, _region: str | None, _country: str | None) -> str | None:
-    text = _lower(text).replace(" ", "").replace("-", "")
-    if text.isalpha() and text.isascii():
-        return text
+    text = text.lower().replace(" ", "").replace("-", "")
+    if text.isalpha():
+        return _composed(text)
     text = _letters_and_digits(text)
     return text if text.isalpha() or any(map(str.isalpha, text)) else None
 
@@ -362,11 +380,13 @@ def _ip(text: str, _region: str | None, _country: str | None) -> str | None:
 
 
 def _fbc(text: str, _region: str | None, _country: str | None) -> str | None:
-    return text if _cookie_parts(_FBC, text) else None
+    parts = _FBC.fullmatch(text)
+    return text if parts and int(parts[2]) <= _latest_ms() else None
 
 
 def _fbp(text: str, _region: str | None, _country: str | None) -> str | None:
-    return text if _cookie_parts(_FBP, text) else None
+    parts = _FBP.fullmatch(text)
+    return text if parts and int(parts[2]) <= _latest_ms() else None
 
 
 def _lower(text: str) -> str:
@@ -500,11 +520,9 @@ _FBC = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){_APPENDIX}")
 _FBP = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){_APPENDIX}")
 
 
-def _cookie_parts(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    parts = pattern.fullmatch(text)
-    if parts is None or int(parts[2]) > (time.time() + DAY) * 1000:
-        return None
-    return parts
+def _latest_ms() -> float:
+    """A clock may be wrong by a day, not by more."""
+    return (time.time() + DAY) * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -522,8 +540,8 @@ class Fbc:
     @classmethod
     def parse(cls, text: str) -> Fbc | None:
         """Return the click id in ``text``, ``None`` when anything about it is odd."""
-        parts = _cookie_parts(_FBC, text)
-        return cls(*_typed(parts)) if parts else None
+        parts = _FBC.fullmatch(text)
+        return cls(*_typed(parts)) if parts and int(parts[2]) <= _latest_ms() else None
 
     @classmethod
     def from_fbclid(cls, fbclid: str, *, created_ms: int, index: int = 1) -> Fbc | None:
@@ -547,8 +565,8 @@ class Fbp:
     @classmethod
     def parse(cls, text: str) -> Fbp | None:
         """Return the browser id in ``text``, ``None`` when anything about it is odd."""
-        parts = _cookie_parts(_FBP, text)
-        return cls(*_typed(parts)) if parts else None
+        parts = _FBP.fullmatch(text)
+        return cls(*_typed(parts)) if parts and int(parts[2]) <= _latest_ms() else None
 
     def __str__(self) -> str:
         return _cookie_text(self)

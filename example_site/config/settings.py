@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -120,13 +120,15 @@ def database(address):
     """Return Django's settings for a postgres:// address, or for the path of a SQLite file."""
     if address.startswith(("postgres://", "postgresql://")):
         parts = urlsplit(address)
+        options = dict(parse_qsl(parts.query))
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": unquote(parts.path.lstrip("/")),
             "USER": unquote(parts.username or ""),
             "PASSWORD": unquote(parts.password or ""),
-            "HOST": parts.hostname or "",
+            "HOST": parts.hostname or options.pop("host", ""),
             "PORT": parts.port or "",
+            "OPTIONS": options,
         }
     return {
         "ENGINE": "django.db.backends.sqlite3",

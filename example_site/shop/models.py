@@ -88,7 +88,6 @@ class ProductPage(Page):
         *Page.search_fields,
         index.AutocompleteField("lead"),
         index.AutocompleteField("description"),
-        index.AutocompleteField("sku"),
     ]
     parent_page_types = ["shop.CategoryPage"]
     subpage_types = []

@@ -214,10 +214,8 @@ def temporary_folder():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def end_on_sigterm():
-    """Let SIGTERM end this process as Ctrl-C does, so that everything is tidied up."""
-
-    def interrupt(_signal, _frame):
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+def end_politely():
+    """Let SIGTERM and Ctrl-C both raise ``KeyboardInterrupt``, so that everything is tidied up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not the default of Ctrl-C: in the background of a shell script it is ignored.
+        signal.signal(number, signal.default_int_handler)

@@ -17,6 +17,8 @@ THREADS = 8
 
 
 def main():
+    # In the background of a shell script, Ctrl-C is ignored until somebody asks for it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
     waitress.serve(application, host="127.0.0.1", port=int(sys.argv[1]), threads=THREADS)
 

@@ -103,20 +103,19 @@ def test_page_without_any_pixel_is_served_as_ever(shopper):
         assert shopper.get(address).status_code == 200
 
 
-@pytest.mark.parametrize("query", ["honey", "HONEY", "hon", "LS-202", "lüneburg", "luneburg"])
+@pytest.mark.parametrize("query", ["honey", "HONEY", "hon", "LS-202", "lüneburg", "bees heather"])
 def test_search_finds_the_honey(shopper, query):
     response = shopper.get("/search/", {"q": query})
 
     assert "Lüneburg Heath Honey" in [each.title for each in response.context["products"]]
 
 
-@pytest.mark.parametrize("query", ["spaceship", '"', "</script>", "' OR 1=1", "*", "   "])
+@pytest.mark.parametrize("query", ["spaceship", '"', '<"#', "' OR 1=1", "NEAR(", "*", "-", "   "])
 def test_search_without_a_result_says_so(shopper, query):
     response = shopper.get("/search/", {"q": query})
 
     assert response.status_code == 200
-    assert response.context["products"] == [] or query == "</script>"
-    assert '"event_name":"Search"' not in response.content.decode() or query.strip()
+    assert b"product-link" not in response.content
 
 
 def test_search_reports_the_words_once_something_was_searched_for(shopper):

@@ -12,7 +12,6 @@ import requests
 from tests.sandbox.samples import AGENT, PIXEL, TOKEN, a_hit, an_event
 from wagtail_metapixel.sandbox.server import SandboxServer
 
-
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP *.shop.test 127.0.0.1"]
 
 

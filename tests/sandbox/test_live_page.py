@@ -20,6 +20,7 @@ def live(chromium, sandbox):
 
     def live(**options):
         context = chromium.new_context(**options)
+        context.set_default_timeout(5000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -39,7 +40,7 @@ def lines(page):
     return page.locator("#list > li:visible")
 
 
-def purchase(client, **changes):
+def purchase(client):
     money = {"value": 59.9, "currency": "EUR"}
     client.browser(ev="Purchase", **{"cd[value]": "59.80", "cd[currency]": "EUR"})
     user_data = {"fbp": "fb.1.1795322685020.1", "em": [digest("x")]}
@@ -173,7 +174,7 @@ def test_a_fault_is_switched_on_shown_and_switched_off(live, client, sandbox):
     page.get_by_role("button", name="Switch on").click()
     page.get_by_role("alert").get_by_text("reject_id needs one").wait_for()
     live.errors.clear()  # the console names the answer 400
-    page.get_by_label("Event id").fill("poison")
+    page.get_by_label("Event id", exact=True).fill("poison")
     page.get_by_label("How many requests").fill("2")
     page.get_by_role("button", name="Switch on").click()
     page.locator("#fault").wait_for()
@@ -201,7 +202,9 @@ def test_it_comes_back_when_the_sandbox_does(live, client, sandbox):
 
 def test_it_has_a_dark_face(live):
     colours = {
-        scheme: live(color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        scheme: live(color_scheme=scheme).evaluate(
+            "getComputedStyle(document.body).backgroundColor"
+        )
         for scheme in ("light", "dark")
     }
     assert colours["light"] != colours["dark"]
@@ -211,7 +214,7 @@ def test_a_screen_reader_is_told_of_new_events(live, client):
     page = live()
     client.browser(eid="1")
     client.browser(eid="2")
-    page.get_by_text("2 new events").wait_for(state="attached", timeout=5000)
+    page.get_by_text("2 new events").wait_for(state="attached")
     assert page.locator("#news").get_attribute("role") == "status"
 
 

@@ -44,7 +44,10 @@ def test_an_expired_token_fails_the_connection_check_too(client):
     address = f"{client.sandbox.url}/v26.0/{PIXEL}?access_token={TOKEN}"
     for answer in (client.session.get(address), send(client)):
         assert answer.status_code == 401
-        assert (answer.json()["error"]["code"], answer.json()["error"]["error_subcode"]) == (190, 463)
+        assert (answer.json()["error"]["code"], answer.json()["error"]["error_subcode"]) == (
+            190,
+            463,
+        )
     assert client.session.get(address).status_code == 200
 
 

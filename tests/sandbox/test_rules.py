@@ -7,7 +7,7 @@ from wagtail_metapixel.sandbox import rules
 
 
 def test_every_standard_event_is_known_and_no_other():
-    assert rules.STANDARD_EVENTS == FACTS["events"].keys()
+    assert FACTS["events"].keys() == rules.STANDARD_EVENTS
 
 
 def test_the_events_that_need_money_are_known():
@@ -16,7 +16,7 @@ def test_the_events_that_need_money_are_known():
 
 
 def test_the_events_that_catalogue_ads_read_are_known():
-    assert rules.CATALOG_EVENTS == {n for n, fact in FACTS["events"].items() if fact["catalog_ads"]}
+    assert {n for n, fact in FACTS["events"].items() if fact["catalog_ads"]} == rules.CATALOG_EVENTS
 
 
 def test_every_key_of_an_event_is_known_and_no_other():
@@ -47,9 +47,9 @@ def test_the_combinations_that_are_too_broad_are_known():
 def test_every_standard_parameter_has_its_type():
     facts = FACTS["object_properties"]
     of_their_own = {"value", "currency", "content_ids", "contents"}
-    assert rules.CUSTOM_DATA_TYPES == {
+    assert {
         key: fact["type"] for key, fact in facts.items() if key not in of_their_own
-    }
+    } == rules.CUSTOM_DATA_TYPES
     assert rules.CONTENT_TYPES.keys() == set(facts["contents"]["item_optional"])
     assert facts["contents"]["item_required"] == ["id", "quantity"]
 

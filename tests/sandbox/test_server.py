@@ -68,7 +68,9 @@ def test_many_shops_at_once_lose_nothing(sandbox):
     def shop(number):
         with requests.Session() as session:
             for event in range(10):
-                body = {"data": [an_event(event_time=int(time.time()), event_id=f"{number}-{event}")]}
+                body = {
+                    "data": [an_event(event_time=int(time.time()), event_id=f"{number}-{event}")]
+                }
                 session.post(
                     f"{sandbox.url}/v26.0/{PIXEL}/events?access_token={TOKEN}", json=body
                 ).raise_for_status()

@@ -67,8 +67,8 @@ def test_every_optional_key_may_be_null(key):
 def test_an_unknown_key_is_refused_in_metas_words():
     event = an_event(advertiser_tracking_enabled=True)
     assert verdict(event) == 2804019
-    assert (
-        'Unexpected key "advertiser_tracking_enabled" on param "$[\'data\'][0]"' in message(event)
+    assert 'Unexpected key "advertiser_tracking_enabled" on param "$[\'data\'][0]"' in message(
+        event
     )
 
 
@@ -262,7 +262,8 @@ def test_customer_information_that_fits_too_many_is_refused(keys):
 
 
 @pytest.mark.parametrize(
-    "keys", [("fn", "ln"), ("db", "ge"), ("ct", "fn"), ("em",), ("ph",), ("fn", "client_user_agent")]
+    "keys",
+    [("fn", "ln"), ("db", "ge"), ("ct", "fn"), ("em",), ("ph",), ("fn", "client_user_agent")],
 )
 def test_customer_information_that_is_no_such_subset_is_taken(keys):
     assert verdict(an_event(user_data={key: value_of(key) for key in keys})) is None
@@ -301,7 +302,9 @@ def test_a_purchase_needs_a_currency():
         assert verdict(a_purchase(currency=currency)) == 2804010, currency
 
 
-@pytest.mark.parametrize("name", [n for n, f in FACTS["events"].items() if f["properties"]["required"]])
+@pytest.mark.parametrize(
+    "name", [n for n, f in FACTS["events"].items() if f["properties"]["required"]]
+)
 def test_every_required_parameter_is_required(name):
     sound = {"value": 1, "currency": "EUR"}
     for key in FACTS["events"][name]["properties"]["required"]:
@@ -368,7 +371,11 @@ def test_a_parameter_of_the_wrong_type_is_refused(custom_data):
 @pytest.mark.parametrize(
     "custom_data",
     [
-        {"contents": [{"id": 7, "quantity": 1, "item_price": 9.5, "delivery_category": "in_store"}]},
+        {
+            "contents": [
+                {"id": 7, "quantity": 1, "item_price": 9.5, "delivery_category": "in_store"}
+            ]
+        },
         {"contents": []},
         {"content_ids": ["a", 7]},
         {"content_type": "product", "num_items": 2, "order_id": "10042", "net_revenue": 3},
@@ -492,6 +499,8 @@ def test_an_event_that_is_no_object_is_refused(event):
 
 def test_every_subcode_the_sandbox_uses_is_one_of_metas():
     folder = Path(validation.__file__).parent
-    used = {int(n) for path in folder.glob("*.py") for n in re.findall(r"2804\d{3}", path.read_text())}
+    used = {
+        int(n) for path in folder.glob("*.py") for n in re.findall(r"2804\d{3}", path.read_text())
+    }
     assert len(used) > 10
     assert used <= {error["subcode"] for error in FACTS["errors"]}

@@ -197,6 +197,7 @@ class Endpoints:
     def _changes(self) -> Iterator[bytes]:
         """Server-sent events: one ``snapshot``, then ``changes`` as they come."""
         seen = self._store.changes(0, SNAPSHOT)
+        yield b"retry: 1000\n\n"
         yield _sse("snapshot", self._with_misbehaviour(seen))
         while not self._stopping.is_set():
             if not self._store.wait(seen["generation"], seen["sequence"], _HEARTBEAT):

@@ -122,13 +122,16 @@ function offerPixels() {
 // The stream
 
 function receive(changes, snapshot) {
+  const open = [];
   if (snapshot) {
+    for (const [key, item] of items) if (item.details.open) open.push(key);
     items.clear();
     list.replaceChildren();
   }
   const news = changes.events.filter((event) => !items.has(keyOf(event, false))).length;
   for (const event of changes.events) put(event, false, !snapshot);
   for (const rejection of changes.rejections) put(rejection, true, !snapshot);
+  for (const key of open) if (items.has(key)) items.get(key).details.open = true;
   dropOldest();
   offerPixels();
   showTotals(changes.totals);
@@ -188,9 +191,9 @@ function showFault(fault) {
 
 function showFaultFields() {
   const mode = byId("fault-mode").value;
-  for (const label of document.querySelectorAll("[data-for]")) {
-    label.hidden = !label.dataset.for.split(" ").includes(mode);
-    label.querySelector("input").disabled = label.hidden;
+  for (const field of document.querySelectorAll("[data-for]")) {
+    field.hidden = !field.dataset.for.split(" ").includes(mode);
+    field.querySelector("input").disabled = field.hidden;
   }
 }
 

@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from bs4 import BeautifulSoup
+from django.test import RequestFactory
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.factories import PixelFactory, SettingsFactory, SiteFactory
+from wagtail_metapixel import counters, declarations, keys, site_settings, visitor
+from wagtail_metapixel.catalogue import STANDARD_EVENTS
+from wagtail_metapixel.consent import Reason
+from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel.models import InstallationKey
+
+pytestmark = pytest.mark.django_db
+
+PAGE_EVENTS = [name for name, event in STANDARD_EVENTS.items() if event.born == "browser"]
+ACTION_EVENTS = [name for name, event in STANDARD_EVENTS.items() if event.born == "server"]
+
+HOSTILE = [
+    "</script>",
+    "</script><script>alert(1)</script>",
+    "</SCRIPT >",
+    "</script/x>",
+    "</scr\x00ipt>",
+    "<script>",
+    "<script src=//evil.example>",
+    "<!--",
+    "-->",
+    "<!--<script>",
+    "--!>",
+    "<![CDATA[",
+    "]]>",
+    "]]]]><![CDATA[>",
+    "<svg onload=alert(1)>",
+    "<img src=x onerror=alert(1)>",
+    "<style>",
+    "</style>",
+    "</title>",
+    "<textarea>",
+    "<plaintext>",
+    "<base href=//evil.example>",
+    "&lt;/script&gt;",
+    "&quot;",
+    "&#x3c;/script&#x3e;",
+    "&amp;",
+    "\u2028",
+    "\u2029",
+    "\u0085",
+    "\ufeff",
+    "\u202e</script>",
+    "\uff1c/script\uff1e",
+    '"',
+    "'",
+    "`",
+    "\\",
+    '\\"',
+    "\\u003c/script\\u003e",
+    '"}</script>',
+    '","custom_data":{"value":0},"x":"',
+    "javascript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "${alert(1)}",
+    "{{constructor.constructor('alert(1)')()}}",
+    "{% load metapixel %}",
+    "\r\nSet-Cookie: a=b",
+    "\x00\x01\x1b[31m",
+    "\u0000",
+    "😀 \u202d",
+    "ÄÖÜ",
+    "a" * 5000,
+]
+
+
+@pytest.fixture(autouse=True)
+def clean_counters():
+    counters.clear()
+    yield
+    counters.clear()
+
+
+@pytest.fixture
+def site():
+    PixelFactory()
+    return SiteFactory()
+
+
+def ask(path="/", **headers):
+    return RequestFactory().get(path, headers=headers)
+
+
+def script_of(markup):
+    """Return the one script that the markup is, or fail."""
+    tree = BeautifulSoup(f"<div>{markup}</div><p></p>", "html.parser")
+    assert [tag.name for tag in tree.find_all(True)] == ["div", "script", "p"]
+    assert [getattr(child, "name", None) for child in tree.div.children] == ["script"]
+    return tree.script
+
+
+def declared(markup):
+    return json.loads(script_of(markup).string)
+
+
+def diagnostics():
+    return [item.reason for item in counters.waiting() if item.kind == counters.DIAGNOSTIC]
+
+
+# What stands in the page
+
+
+def test_a_page_event_says_its_name_and_its_parameters_in_metas_words(site):
+    params = {
+        "value": Decimal("19.90"),
+        "currency": "eur",
+        "content_name": "Käse & Wein",
+        "contents": [{"id": "a-1", "quantity": 2, "item_price": Decimal("9.95")}],
+    }
+    found = declared(declarations.page_event(ask(), "ViewContent", params))
+    assert found == {
+        "event_name": "ViewContent",
+        "custom_data": {
+            "value": 19.9,
+            "currency": "EUR",
+            "content_name": "Käse & Wein",
+            "contents": [{"id": "a-1", "quantity": 2, "item_price": 9.95}],
+            "content_ids": ["a-1"],
+            "content_type": "product",
+            "num_items": 2,
+        },
+    }
+
+
+@pytest.mark.parametrize("name", PAGE_EVENTS)
+def test_every_event_that_belongs_to_a_page_may_be_declared(site, name):
+    assert declared(declarations.page_event(ask(), name, {})) == {"event_name": name}
+
+
+def test_an_event_of_the_sites_own_may_be_declared(site):
+    assert declared(declarations.page_event(ask(), "ReadRecipe", {}))["event_name"] == "ReadRecipe"
+
+
+@pytest.mark.parametrize("name", ACTION_EVENTS)
+def test_what_the_server_did_cannot_be_declared(site, name):
+    with pytest.raises(EventError, match=rf"track\('{name}'"):
+        declarations.page_event(ask(), name, {})
+
+
+@pytest.mark.parametrize("name", [*HOSTILE[:12], "purchase", "view content", "", None, 7])
+def test_a_name_that_is_no_event_cannot_be_declared(site, name):
+    with pytest.raises(EventError, match="event_name"):
+        declarations.page_event(ask(), name, {})
+
+
+# Nothing in a parameter can change the page
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_a_hostile_value_leaves_the_tree_alone_and_survives_as_text(site, value):
+    params = {
+        "content_name": value,
+        "search_string": value,
+        "own": [value],
+        "contents": [{"id": value, "quantity": 1, "title": value}],
+    }
+    markup = declarations.page_event(ask(), "ViewContent", params)
+    data = declared(markup).get("custom_data", {})
+    script = script_of(markup)
+    assert keys.declaration_is_ours(script.string, script["data-metapixel-event"], site.pk)
+    kept = data.get("content_name", "")
+    assert kept == value.strip()[:500] or not value.isprintable()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    params=st.dictionaries(
+        st.one_of(st.sampled_from(["value", "currency", "contents", "own"]), st.text()),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.decimals() | st.text(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=5,
+    )
+)  # fmt: skip
+def test_no_parameter_whatsoever_breaks_the_page(site, params):
+    script = script_of(declarations.page_event(ask(), "ViewContent", params))
+    assert json.loads(script.string)["event_name"] == "ViewContent"
+    assert keys.declaration_is_ours(script.string, script["data-metapixel-event"], site.pk)
+
+
+def test_a_declaration_that_grew_too_long_is_cut_to_what_matters(site):
+    contents = [{"id": f"sku-{n:05}", "quantity": 1} for n in range(400)]
+    params = {"contents": contents, "value": 5, "currency": "EUR", "content_name": "ü" * 500}
+    markup = declarations.page_event(ask(), "ViewContent", params)
+    assert len(script_of(markup).string.encode()) <= declarations.DECLARATION_BYTES
+    assert declared(markup)["custom_data"]["value"] == 5
+    assert "contents" not in declared(markup)["custom_data"]
+    assert "declaration: longer than 4 kB, cut" in diagnostics()
+
+
+def test_what_only_the_server_may_know_is_not_declared(site):
+    params = {"value": 5, "net_revenue": 3, "currency": "EUR"}
+    assert "net_revenue" not in declarations.page_event(ask(), "ViewContent", params)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_developers_mistake_raises_while_debugging_and_costs_one_parameter_later(
+    site, settings, debug
+):
+    settings.DEBUG = debug
+    params = {"value": "1.234,50", "currency": "EUR", "content_name": "x"}
+    if debug:
+        with pytest.raises(EventError, match="value"):
+            declarations.page_event(ask(), "ViewContent", params)
+    else:
+        data = declared(declarations.page_event(ask(), "ViewContent", params))["custom_data"]
+        assert data == {"currency": "EUR", "content_name": "x"}
+    assert any(reason.startswith("value: ") for reason in diagnostics())
+
+
+# The signature
+
+
+def test_one_changed_byte_breaks_the_signature(site):
+    script = script_of(declarations.page_event(ask(), "ViewContent", {"content_name": "x"}))
+    text, signature = script.string, script["data-metapixel-event"]
+    assert keys.declaration_is_ours(text, signature, site.pk)
+    for place in range(0, len(text), 7):
+        changed = text[:place] + chr(ord(text[place]) ^ 1) + text[place + 1 :]
+        assert not keys.declaration_is_ours(changed, signature, site.pk)
+    assert not keys.declaration_is_ours(text, signature[:-1], site.pk)
+    assert not keys.declaration_is_ours(text, "", site.pk)
+
+
+@pytest.mark.parametrize(
+    ("text", "signature"), [("\ud800", "x"), ("x", "\ud800"), ("", ""), (":", ":")]
+)
+def test_odd_texts_are_simply_not_ours(text, signature):
+    assert not keys.declaration_is_ours(text, signature, 1)
+
+
+def test_a_declaration_of_another_site_is_not_ours(site):
+    script = script_of(declarations.page_event(ask(), "ViewContent", {}))
+    assert not keys.declaration_is_ours(script.string, script["data-metapixel-event"], site.pk + 1)
+
+
+def test_a_cached_page_outlives_a_rotation_of_the_secret(site, settings):
+    script = script_of(declarations.page_event(ask(), "ViewContent", {}))
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "the next one, and long enough for everybody's taste"
+    assert keys.declaration_is_ours(script.string, script["data-metapixel-event"], site.pk)
+    renewed = script_of(declarations.page_event(ask(), "ViewContent", {}))
+    assert renewed["data-metapixel-event"] != script["data-metapixel-event"]
+
+
+# Where nothing is printed, and why
+
+
+def test_the_head_stands_on_a_page_once(site):
+    request = ask()
+    assert declarations.head(request)
+    assert declarations.head(request) == ""
+    assert diagnostics() == ["{% metapixel %} stands twice on a page"]
+    assert declarations.head(ask())
+
+
+@pytest.mark.parametrize("attribute", ["is_preview", "is_dummy"])
+def test_a_preview_holds_nothing(site, attribute):
+    request = ask()
+    setattr(request, attribute, True)
+    assert declarations.head(request) == ""
+    assert declarations.page_event(request, "ViewContent", {}) == ""
+    assert declarations.ticket(request, "Purchase", 17) == ""
+    assert not visitor.capture(request).no_store
+    assert diagnostics() == []
+
+
+def test_a_host_that_no_pixel_sends_for_holds_nothing_and_says_why(site):
+    SiteFactory(hostname="staging.example")
+    SettingsFactory(site__hostname="staging.example")
+    request = ask(host="staging.example")
+    assert declarations.head(request) == ""
+    assert declarations.page_event(request, "ViewContent", {}) == ""
+    assert diagnostics() == [Reason.NO_PIXEL]
+
+
+def test_a_copy_of_the_shop_under_another_name_holds_nothing(site):
+    site.hostname = "staging.example"
+    site.save()
+    assert declarations.head(ask(host="staging.example")) == ""
+    assert diagnostics() == [Reason.HOST]
+
+
+def test_a_host_that_django_does_not_allow_holds_nothing(site, settings):
+    settings.ALLOWED_HOSTS = ["testserver"]
+    request = ask(host="evil.example")
+    assert declarations.head(request) == ""
+    assert declarations.page_event(request, "ViewContent", {}) == ""
+    assert declarations.ticket(request, "Purchase", 17) == ""
+    assert set(diagnostics()) == {Reason.NO_SITE}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"enabled": False}, Reason.DISABLED), ({"consent_provider": ""}, Reason.NO_PROVIDER)],
+)
+def test_a_site_that_may_not_send_says_why(change, reason):
+    PixelFactory(settings=SettingsFactory(**change))
+    assert declarations.head(ask()) == ""
+    assert diagnostics() == [reason]
+
+
+def test_an_event_the_owner_did_not_choose_is_not_declared():
+    PixelFactory(events=["Purchase"])
+    assert declarations.head(ask())
+    assert declarations.page_event(ask(), "ViewContent", {}) == ""
+
+
+# The ticket
+
+
+def test_a_ticket_names_the_event_of_the_order_and_nothing_else(site):
+    request = ask()
+    script = script_of(declarations.ticket(request, "Purchase", ("order", 17)))
+    claims = keys.read_ticket(json.loads(script.string), site.pk, max_age=60)
+    key = bytes(InstallationKey.objects.get().key)
+    assert claims == {"n": "Purchase", "i": keys.event_id(key, site.pk, ("order", 17), "Purchase")}
+    assert visitor.capture(request).no_store
+
+
+def test_an_order_that_was_not_saved_gets_no_ticket(site):
+    with pytest.raises(EventError, match="key"):
+        declarations.ticket(ask(), "Purchase", SettingsFactory.build(site=None))
+
+
+# The same for everybody
+
+
+def test_the_bytes_do_not_depend_on_the_visitor(site):
+    visitors = [
+        ask(),
+        ask("/?fbclid=AbC&utm_source=x"),
+        ask(Cookie="_fbp=fb.1.1700000000000.1; metapixel_consent=granted.1; sessionid=x"),
+        ask(Cookie="metapixel_consent=denied; metapixel_off="),
+        ask(User_Agent="curl/8", Accept_Language="de", Sec_GPC="1"),
+        ask(Referer="https://www.facebook.com/", X_Forwarded_For="198.51.100.1"),
+    ]
+    pages = {
+        declarations.head(request) + declarations.page_event(request, "ViewContent", {"a": "b"})
+        for request in visitors
+    }
+    assert len(pages) == 1
+
+
+def test_a_warm_page_asks_the_database_nothing(site, django_assert_num_queries):
+    site_settings.refresh()
+    with django_assert_num_queries(0):
+        request = ask()
+        assert declarations.head(request)
+        for name in ("ViewContent", "Search", "ReadRecipe"):
+            assert declarations.page_event(request, name, {"content_name": name})
+        assert declarations.ticket(request, "Purchase", 17)

@@ -1,0 +1,571 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
+from wagtail_metapixel import delivery, graph_api, outbox, signals
+from wagtail_metapixel.delivery import Backoff, deliver_due
+from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
+from wagtail_metapixel.sandbox.server import SandboxServer
+
+OTHER_PIXEL, OTHER_TOKEN = "9999999999", "ANOTHER-TOKEN"
+TOKENS = {PIXEL_ID: TOKEN, OTHER_PIXEL: OTHER_TOKEN}
+POISON = {"user_data": b"{}"}  # which Meta refuses: it says nothing of the person
+FACT = {"keyed": True, "event_name": "Lead", "event_id": "f" * 32}
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sandbox(settings):
+    with SandboxServer(pixels=TOKENS) as server:
+        settings.WAGTAIL_METAPIXEL = {"SANDBOX": server.url, "ACCESS_TOKENS": TOKENS}
+        yield server
+        graph_api.close()
+
+
+@pytest.fixture
+def during_request(monkeypatch):
+    """Call a function at the beginning of each request."""
+
+    def call(function):
+        def post_events(*args, post=graph_api.post_events, **kwargs):
+            function()
+            return post(*args, **kwargs)
+
+        monkeypatch.setattr(graph_api, "post_events", post_events)
+
+    return call
+
+
+def states():
+    return list(OutboxEvent.objects.order_by("pk").values_list("state", flat=True))
+
+
+def dataset(pixel_id=PIXEL_ID):
+    return Dataset.objects.get(pixel_id=pixel_id)
+
+
+def sent_ids(request):
+    return [event["event_id"] for event in request.params["data"]]
+
+
+def an_hour_later():
+    """Let the pauses and waits of an hour pass."""
+    hour = timedelta(hours=1)
+    for row in Dataset.objects.exclude(paused_until=None):
+        Dataset.objects.filter(pk=row.pk).update(paused_until=row.paused_until - hour)
+    for event in OutboxEvent.objects.all():
+        OutboxEvent.objects.filter(pk=event.pk).update(due_at=event.due_at - hour)
+
+
+# Accepted
+
+
+def test_due_row_is_sent_as_it_was_recorded(sandbox):
+    row = OutboxEventFactory()
+    summary = deliver_due()
+    [request] = sandbox.requests
+    [event] = request.params["data"]
+    assert event == json.loads(row.event) | {"user_data": json.loads(row.user_data)}
+    assert (summary.claimed, summary.requests, dict(summary.by_state)) == (1, 1, {"sent": 1})
+
+
+def test_sent_row_keeps_the_trace_and_nothing_of_the_person(sandbox):
+    OutboxEventFactory()
+    deliver_due()
+    row = OutboxEvent.objects.get()
+    assert (row.state, row.attempts, bytes(row.user_data)) == (State.SENT, 0, b"{}")
+    assert row.trace_id
+    assert row.final_at
+    assert dataset().last_accepted_at
+
+
+def test_sent_row_is_never_sent_again(sandbox):
+    OutboxEventFactory()
+    deliver_due()
+    assert deliver_due().claimed == 0
+    assert len(sandbox.requests) == 1
+
+
+def test_without_due_rows_nobody_is_asked(sandbox):
+    OutboxEventFactory(due_at=timezone.now() + timedelta(minutes=1))
+    assert deliver_due().requests == 0
+    assert sandbox.requests == []
+
+
+def test_batch_holds_no_more_than_its_limit(sandbox):
+    OutboxEventFactory.create_batch(5)
+    assert [deliver_due(limit=2).claimed for _ in range(4)] == [2, 2, 1, 0]
+    assert [len(sent_ids(request)) for request in sandbox.requests] == [2, 2, 1]
+
+
+def test_only_the_named_pixels_are_served(sandbox):
+    OutboxEventFactory()
+    OutboxEventFactory(pixel_id=OTHER_PIXEL)
+    deliver_due(only=[OTHER_PIXEL])
+    assert states() == [State.PENDING, State.SENT]
+
+
+def test_pixels_and_test_codes_never_share_a_request(sandbox):
+    OutboxEventFactory.create_batch(2)
+    OutboxEventFactory.create_batch(2, pixel_id=OTHER_PIXEL)
+    OutboxEventFactory.create_batch(2, test_event_code="TEST1")
+    assert deliver_due().requests == 3
+    found = {
+        (
+            request.path.split("/")[2],
+            request.params.get("test_event_code"),
+            request.headers["authorization"],
+        )
+        for request in sandbox.requests
+    }
+    assert found == {
+        (PIXEL_ID, None, f"Bearer {TOKEN}"),
+        (OTHER_PIXEL, None, f"Bearer {OTHER_TOKEN}"),
+        (PIXEL_ID, "TEST1", f"Bearer {TOKEN}"),
+    }
+    assert set(states()) == {State.SENT}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_meta_is_asked(sandbox, during_request):
+    OutboxEventFactory()
+    open_ones = []
+    during_request(lambda: open_ones.append(connection.in_atomic_block))
+    deliver_due()
+    assert open_ones == [False]
+
+
+def test_those_who_listen_hear_what_was_delivered_and_what_never_will_be(sandbox):
+    heard = []
+
+    def listen(signal, sender, **told):
+        heard.append((signal is signals.event_delivered, told))
+
+    both = (signals.event_delivered, signals.event_rejected)
+    good = OutboxEventFactory()
+    bad = OutboxEventFactory(**POISON)
+    for signal in both:
+        signal.connect(listen)
+    try:
+        deliver_due()
+    finally:
+        for signal in both:
+            signal.disconnect(listen)
+    names = {"event_name": "AddToCart", "pixel_id": PIXEL_ID}
+    [delivered, rejected] = sorted(heard, key=lambda item: not item[0])
+    assert delivered == (True, names | {"event_id": good.event_id})
+    assert rejected[1].pop("reason").startswith("Meta error 100/2804050")
+    assert rejected == (False, names | {"event_id": bad.event_id})
+
+
+# Events at fault
+
+
+@pytest.mark.parametrize("place", [0, 31, 63])
+def test_poison_among_64_costs_few_requests_and_its_neighbours_nothing(sandbox, place):
+    rows = [OutboxEventFactory.build(**(POISON if n == place else {})) for n in range(64)]
+    OutboxEvent.objects.bulk_create(rows)
+    summary = deliver_due()
+    assert summary.requests <= 1 + 2 * math.log2(64)
+    assert dict(summary.by_state) == {"sent": 63, "rejected": 1}
+    assert OutboxEvent.objects.get(state=State.REJECTED).event_id == rows[place].event_id
+    assert not OutboxEvent.objects.exclude(attempts=0).exists()
+    assert [event["counts"]["server"] for event in sandbox.events()] == [1] * 63
+
+
+def test_rejected_row_says_why(sandbox):
+    OutboxEventFactory(**POISON)
+    summary = deliver_due()
+    row = OutboxEvent.objects.get()
+    assert (row.state, row.reason[:24]) == (State.REJECTED, "Meta error 100/2804050: ")
+    assert row.trace_id
+    assert summary.messages == [f"{PIXEL_ID}: {row.reason}"]
+
+
+def test_pixel_with_nothing_but_poison_is_not_paused(sandbox):
+    OutboxEventFactory.create_batch(4, **POISON)
+    deliver_due()
+    assert set(states()) == {State.REJECTED}
+    assert not Dataset.objects.exists()
+
+
+def test_throttling_in_the_middle_of_a_search_gives_the_rest_back(sandbox, during_request):
+    OutboxEventFactory(**POISON)
+    OutboxEventFactory.create_batch(7)
+
+    def throttle_the_third():
+        if len(sandbox.requests) == 2:
+            sandbox.misbehave("429", times=1)
+
+    during_request(throttle_the_third)
+    summary = deliver_due()
+    assert (summary.requests, summary.released) == (3, 8)
+    assert not OutboxEvent.objects.exclude(attempts=0, lease_token=None).exists()
+
+
+# Access
+
+
+def test_refused_token_pauses_the_pixel_and_costs_no_attempt(sandbox):
+    OutboxEventFactory.create_batch(3)
+    other = OutboxEventFactory(pixel_id=OTHER_PIXEL)
+    sandbox.misbehave("expired_token", pixel=PIXEL_ID)
+    deliver_due()
+    waiting = OutboxEvent.objects.exclude(pk=other.pk)
+    assert set(waiting.values_list("state", "attempts", "lease_token")) == {("pending", 0, None)}
+    assert dataset().pause_reason.startswith("Meta error 190/463")
+    other.refresh_from_db()
+    assert other.state == State.SENT
+
+
+def test_paused_pixel_asks_nothing_until_it_is_resumed(sandbox):
+    OutboxEventFactory.create_batch(3)
+    sandbox.misbehave("expired_token", times=1)
+    deliver_due()
+    assert deliver_due().claimed == 0
+    assert len(sandbox.requests) == 1
+    outbox.resume(PIXEL_ID, using="default")
+    assert dict(deliver_due().by_state) == {"sent": 3}
+
+
+def test_saved_token_ends_the_pause(sandbox, settings, django_capture_on_commit_callbacks):
+    del settings.WAGTAIL_METAPIXEL["ACCESS_TOKENS"]
+    pixel = PixelFactory(token="expired")
+    OutboxEventFactory.create_batch(2)
+    deliver_due()
+    assert dataset().pause_reason.startswith("Meta error 190")
+    with django_capture_on_commit_callbacks(execute=True):
+        pixel.set_access_token(TOKEN)
+        pixel.save()
+    assert dict(deliver_due().by_state) == {"sent": 2}
+
+
+def test_pixel_without_a_token_waits_and_says_so(sandbox, settings):
+    settings.WAGTAIL_METAPIXEL["ACCESS_TOKENS"] = {}
+    OutboxEventFactory()
+    summary = deliver_due()
+    row = OutboxEvent.objects.get()
+    assert (row.state, row.attempts, summary.requests) == (State.PENDING, 0, 0)
+    assert row.reason == dataset().pause_reason == delivery.NO_TOKEN
+    assert summary.messages == [f"{PIXEL_ID}: {delivery.NO_TOKEN}"]
+
+
+def test_after_a_pause_one_row_proves_the_pixel_before_the_others_follow(sandbox):
+    rows = OutboxEventFactory.create_batch(5)
+    outbox.pause(PIXEL_ID, -1, "token", using="default")
+    summary = deliver_due()
+    assert (summary.claimed, summary.released) == (5, 4)
+    assert [sent_ids(request) for request in sandbox.requests] == [[rows[0].event_id]]
+    assert dict(deliver_due().by_state) == {"sent": 4}
+
+
+def test_probe_that_fails_pauses_again(sandbox):
+    OutboxEventFactory.create_batch(5)
+    outbox.pause(PIXEL_ID, -1, "token", using="default")
+    sandbox.misbehave("expired_token")
+    deliver_due()
+    assert dataset().paused_until > timezone.now() + timedelta(minutes=4)
+    assert set(OutboxEvent.objects.values_list("state", "attempts")) == {("pending", 0)}
+
+
+# Throttled
+
+
+@pytest.mark.parametrize(
+    ("mode", "retry_after", "seconds"), [("429", 120, 120), ("throttle", 300, 300)]
+)
+def test_throttled_pixel_pauses_as_long_as_meta_says(sandbox, mode, retry_after, seconds):
+    OutboxEventFactory()
+    sandbox.misbehave(mode, retry_after=retry_after)
+    deliver_due()
+    left = (dataset().paused_until - timezone.now()).total_seconds()
+    assert seconds - 5 < left <= seconds
+    assert OutboxEvent.objects.get().attempts == 0
+    assert deliver_due().claimed == 0
+
+
+# Nobody knows
+
+
+@pytest.mark.parametrize("mode", ["500", "garbage", "reset"])
+def test_unknown_answer_is_remembered_and_tried_again(sandbox, mode):
+    OutboxEventFactory()
+    sandbox.misbehave(mode, times=1)
+    deliver_due()
+    row = OutboxEvent.objects.get()
+    assert (row.state, row.attempts) == (State.PENDING, 1)
+    assert row.first_unknown_at
+    assert row.reason
+    an_hour_later()
+    assert dict(deliver_due().by_state) == {"sent": 1}
+    assert len({tuple(sent_ids(request)) for request in sandbox.requests}) == 1
+    assert [event["event_id"] for event in sandbox.events()] == [row.event_id]
+
+
+def test_answer_that_comes_too_late_is_unknown(sandbox, settings):
+    settings.WAGTAIL_METAPIXEL["REQUEST_TIMEOUT"] = 0.2
+    OutboxEventFactory()
+    sandbox.misbehave("slow", seconds=2)
+    deliver_due()
+    assert OutboxEvent.objects.get().first_unknown_at
+
+
+def test_connection_that_was_refused_is_tried_again_without_doubt(sandbox):
+    OutboxEventFactory()
+    sandbox.stop()
+    deliver_due()
+    row = OutboxEvent.objects.get()
+    assert (row.state, row.attempts, row.first_unknown_at) == (State.PENDING, 1, None)
+
+
+def test_waits_grow_while_meta_is_away(sandbox, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Backoff, "seconds", lambda self, failures: asked.append(failures) or 1.0)
+    OutboxEventFactory()
+    sandbox.misbehave("500")
+    for _ in range(3):
+        deliver_due()
+        an_hour_later()
+    assert asked == [0, 1, 2]
+
+
+def test_row_is_due_when_its_pixel_may_be_asked_again(sandbox, monkeypatch):
+    monkeypatch.setattr(Backoff, "seconds", lambda self, failures: 100.0)
+    OutboxEventFactory()
+    sandbox.misbehave("500")
+    deliver_due()
+    for moment in (OutboxEvent.objects.get().due_at, dataset().paused_until):
+        assert 95 < (moment - timezone.now()).total_seconds() <= 100
+
+
+@pytest.mark.parametrize(
+    ("failures", "ceiling"),
+    [(0, 2), (1, 4), (2, 8), (3, 16), (8, 512), (9, 900), (50, 900), (10**9, 900)],
+)
+def test_longest_wait_doubles_up_to_the_cap(failures, ceiling):
+    assert Backoff().ceiling(failures) == ceiling
+
+
+@given(
+    failures=st.integers(0, 10**6),
+    base=st.floats(0.001, 100),
+    cap=st.floats(0.001, 10_000),
+)
+def test_wait_lies_between_nothing_and_the_ceiling(failures, base, cap):
+    backoff = Backoff(base=base, cap=cap)
+    assert 0 <= backoff.seconds(failures) <= backoff.ceiling(failures) <= cap
+
+
+def test_waits_are_spread_evenly_so_that_workers_do_not_return_at_once():
+    waits = sorted(Backoff().seconds(6) / 128 for _ in range(2000))
+    assert all(abs(waits[n] - n / 2000) < 0.08 for n in range(2000))
+
+
+# Checks before sending
+
+
+@pytest.mark.parametrize(
+    ("columns", "state"),
+    [
+        ({"expires_at": timedelta(seconds=-1)}, State.EXPIRED),
+        ({"twin_expires_at": timedelta(seconds=-1), "twin": Twin.MAYBE}, State.EXPIRED),
+        ({"first_unknown_at": timedelta(hours=-47, seconds=-1)}, State.DEAD),
+    ],
+    ids=["age", "twin", "unknown"],
+)
+def test_row_past_its_deadline_is_not_sent_and_harms_nobody(sandbox, columns, state):
+    now = timezone.now()
+    moments = {k: now + v if isinstance(v, timedelta) else v for k, v in columns.items()}
+    OutboxEventFactory(**moments)
+    OutboxEventFactory()
+    deliver_due()
+    assert states() == [state, State.SENT]
+    late = OutboxEvent.objects.first()
+    assert late.reason
+    assert bytes(late.user_data) == b"{}"
+    assert [len(sent_ids(request)) for request in sandbox.requests] == [1]
+
+
+def test_row_just_before_its_deadlines_is_sent(sandbox):
+    soon = timezone.now() + timedelta(minutes=1)
+    OutboxEventFactory(
+        expires_at=soon, twin_expires_at=soon, first_unknown_at=soon - delivery.UNKNOWN_WINDOW
+    )
+    deliver_due()
+    assert states() == [State.SENT]
+
+
+def test_row_whose_person_took_the_consent_back_is_not_sent(sandbox):
+    OutboxEventFactory(digests="mine")
+    OutboxEventFactory(digests="yours")
+    Withdrawal.objects.create(digest="mine")
+    deliver_due()
+    assert states() == [State.WITHDRAWN, State.SENT]
+    assert bytes(OutboxEvent.objects.first().user_data) == b"{}"
+
+
+def test_row_of_a_newer_release_waits_for_its_code(sandbox):
+    OutboxEventFactory(payload_version=99)
+    deliver_due()
+    row = OutboxEvent.objects.get()
+    assert (row.state, row.attempts, sandbox.requests) == (State.PENDING, 0, [])
+    assert row.due_at > timezone.now()
+
+
+def test_nothing_leaves_while_a_site_is_switched_off(sandbox, django_capture_on_commit_callbacks):
+    pixel = PixelFactory(settings__enabled=False)
+    row = OutboxEventFactory(site_pk=pixel.settings.site_id)
+    OutboxEventFactory(site_pk=pixel.settings.site_id + 1)
+    deliver_due()
+    assert states() == [State.PENDING, State.SENT]
+    row.refresh_from_db()
+    assert (row.attempts, row.reason) == (0, "Sending is switched off for this site.")
+    pixel.settings.enabled = True
+    pixel.settings.save()
+    an_hour_later()
+    deliver_due()
+    assert set(states()) == {State.SENT}
+
+
+# One event per key
+
+
+def test_of_all_rows_of_a_key_one_is_sent_and_the_others_are_duplicates(sandbox):
+    OutboxEventFactory.create_batch(3, **FACT)
+    for _ in range(2):
+        deliver_due()
+        an_hour_later()
+    assert states() == [State.SENT, State.DUPLICATE, State.DUPLICATE]
+    assert len(sandbox.requests) == 1
+
+
+def test_when_meta_rejects_the_first_the_second_may_tell_the_fact(sandbox):
+    OutboxEventFactory(**FACT, **POISON)
+    OutboxEventFactory(**FACT)
+    for _ in range(2):
+        deliver_due()
+        an_hour_later()
+    assert states() == [State.REJECTED, State.SENT]
+    assert SentKey.objects.get().settled
+
+
+def test_same_id_never_stands_twice_in_a_request(sandbox):
+    OutboxEventFactory.create_batch(2, event_id="e" * 32)
+    deliver_due()
+    assert [sent_ids(request) for request in sandbox.requests] == [["e" * 32]]
+
+
+# The lease
+
+
+def test_worker_that_dies_leaves_rows_that_another_takes_when_the_lease_ends(
+    sandbox, during_request
+):
+    OutboxEventFactory()
+
+    def die():
+        raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_api, "post_events", lambda *args, **kwargs: die())
+        with pytest.raises(SystemExit):
+            deliver_due()
+    assert deliver_due().claimed == 0
+    OutboxEvent.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
+    assert dict(deliver_due().by_state) == {"sent": 1}
+
+
+@pytest.fixture
+def slow_worker(monkeypatch):
+    """Every request seems to come long after the one before."""
+    monkeypatch.setattr(delivery, "RENEW_AFTER_SECONDS", -1.0)
+
+
+def steal(pixel_id):
+    """Let another worker take the rows of a pixel, as if our lease had ended."""
+    rows = OutboxEvent.objects.filter(pixel_id=pixel_id)
+    rows.update(leased_until=timezone.now() - timedelta(seconds=1))
+    outbox.claim(100, using="default", only=[pixel_id])
+
+
+def test_rows_lost_on_the_way_are_not_sent(sandbox, slow_worker, during_request):
+    OutboxEventFactory()
+    OutboxEventFactory(pixel_id=OTHER_PIXEL)
+    during_request(lambda: steal(OTHER_PIXEL))
+    summary = deliver_due()
+    assert (summary.requests, dict(summary.by_state)) == (1, {"sent": 1})
+    assert states() == [State.SENT, State.PENDING]
+
+
+def test_row_lost_during_its_own_request_is_left_to_its_new_owner(sandbox, during_request):
+    OutboxEventFactory()
+    heard = []
+
+    def listen(**_kwargs):
+        heard.append(1)
+
+    during_request(lambda: steal(PIXEL_ID))
+    signals.event_delivered.connect(listen)
+    try:
+        summary = deliver_due()
+    finally:
+        signals.event_delivered.disconnect(listen)
+    assert states() == [State.PENDING]
+    assert OutboxEvent.objects.get().lease_token is not None
+    assert (dict(summary.by_state), heard) == ({"sent": 0}, [])
+
+
+def test_lease_is_prolonged_on_a_long_way(sandbox, slow_worker, during_request):
+    OutboxEventFactory()
+    OutboxEventFactory(pixel_id=OTHER_PIXEL)
+    left = []
+
+    def look():
+        row = OutboxEvent.objects.filter(pixel_id=OTHER_PIXEL)
+        left.append((row.get().leased_until - timezone.now()).total_seconds())
+        row.update(leased_until=timezone.now() + timedelta(seconds=3))
+
+    during_request(look)
+    deliver_due()
+    assert left[1] > 50
+
+
+def test_row_that_expires_on_a_long_way_is_not_sent(sandbox, slow_worker, during_request):
+    OutboxEventFactory()
+    OutboxEventFactory(pixel_id=OTHER_PIXEL, expires_at=timezone.now() + timedelta(seconds=30))
+    later = timezone.now() + timedelta(minutes=1)
+    with pytest.MonkeyPatch.context() as patch:
+        during_request(lambda: patch.setattr(delivery.timezone, "now", lambda: later))
+        deliver_due()
+    assert states() == [State.SENT, State.EXPIRED]
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("mode", ["expired_token", "500", "reset", "garbage", "429"])
+def test_token_stands_in_no_log_message_or_column(sandbox, caplog, mode):
+    caplog.set_level(logging.DEBUG)
+    OutboxEventFactory()
+    sandbox.misbehave(mode)
+    summary = deliver_due()
+    rows = [*OutboxEvent.objects.values(), *Dataset.objects.values()]
+    assert TOKEN not in f"{caplog.text}{summary}{rows}"
+    assert summary.messages
+
+
+def test_caller_inside_a_transaction_is_served_too(sandbox):
+    OutboxEventFactory()
+    with transaction.atomic():
+        assert dict(deliver_due().by_state) == {"sent": 1}

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+
+import pytest
+from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_in
+from django.core.cache import cache
+from django.db import connection
+from django.http import HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.template import engines
+from django.test import AsyncClient, Client, RequestFactory
+from django.urls import include, path
+from rest_framework.decorators import api_view
+from rest_framework.response import Response as WrappedResponse
+
+from tests.factories import PixelFactory
+from wagtail_metapixel import middleware, site_settings, visitor
+from wagtail_metapixel.middleware import MetaPixelMiddleware
+from wagtail_metapixel.models import OutboxEvent
+from wagtail_metapixel.tracking import atrack, track
+
+COOKIES = {"metapixel_consent": "granted.1", "_fbp": "fb.1.1700000000000.1"}
+CONSENT = {"Cookie": "; ".join(f"{name}={value}" for name, value in COOKIES.items())}
+OURS = "wagtail_metapixel.middleware.MetaPixelMiddleware"
+
+
+def add_to_cart(request):
+    track("AddToCart", request, value=5, currency="EUR")
+    if "redirect" in request.GET:
+        return HttpResponseRedirect("/cart/")
+    return HttpResponse("ok", headers=dict(request.GET.items()))
+
+
+async def async_add_to_cart(request):
+    await atrack("AddToCart", request, value=5, currency="EUR")
+    return HttpResponse("ok")
+
+
+@api_view(["POST"])
+def wrapped_add_to_cart(request):
+    track("AddToCart", request, value=5, currency="EUR")
+    return WrappedResponse({"ok": True})
+
+
+def page(request):
+    """A page that a cache may keep, although an event happens on it."""
+    track("AddToCart", request, value=5, currency="EUR")
+    return HttpResponse("page")
+
+
+def thank_you(request):
+    tag = "{% load metapixel %}{% metapixel_ticket 'Purchase' 17 %}"
+    return HttpResponse(engines["django"].from_string(tag).render({}, request))
+
+
+def streaming(request):
+    track("AddToCart", request, value=5, currency="EUR")
+    return StreamingHttpResponse(iter([b"o", b"k"]))
+
+
+def fails(request):
+    track("AddToCart", request, value=5, currency="EUR")
+    raise RuntimeError("the shop's own fault")
+
+
+urlpatterns = [
+    path("add/", add_to_cart),
+    path("async/add/", async_add_to_cart),
+    path("wrapped/add/", wrapped_add_to_cart),
+    path("page/", page),
+    path("thank-you/", thank_you),
+    path("streaming/", streaming),
+    path("fails/", fails),
+    path("metapixel/", include("wagtail_metapixel.urls")),
+]
+
+pytestmark = pytest.mark.urls(__name__)
+committed = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+
+
+@pytest.fixture
+def pixel(db):
+    return PixelFactory()
+
+
+def post(address="/add/", **headers):
+    return Client().post(address, headers={**CONSENT, **headers})
+
+
+def decoded(text):
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def cookies_of(response):
+    return [
+        decoded(morsel.value)
+        for name, morsel in response.cookies.items()
+        if name.startswith("metapixel_e_")
+    ]
+
+
+def header_of(response):
+    return decoded(response["Metapixel-Echo"]) if "Metapixel-Echo" in response else []
+
+
+def commit_at_the_end(get_response):
+    """Stand in for the commit of ATOMIC_REQUESTS inside the transaction of a test."""
+
+    def run(request):
+        start = len(connection.run_on_commit)
+        response = get_response(request)
+        callbacks, connection.run_on_commit[start:] = connection.run_on_commit[start:], []
+        for _savepoints, callback, _robust in callbacks:
+            callback()
+        return response
+
+    return run
+
+
+@pytest.fixture
+def commits(settings, pixel):
+    """Let what a view registered with on_commit run when the view is done."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.commit_at_the_end"]
+
+
+# The echo of an event, sync
+
+
+@committed
+@pytest.mark.parametrize("address", ["/add/", "/wrapped/add/", "/async/add/"])
+def test_an_event_recorded_in_a_view_comes_back_with_its_response(pixel, address):
+    response = post(address)
+    row = OutboxEvent.objects.get()
+    [copy] = cookies_of(response)
+    assert (copy["i"], copy["n"], copy["x"]) == (row.event_id, "AddToCart", [pixel.pixel_id])
+    assert copy["p"] == {"value": 5, "currency": "EUR"}
+    assert set(response["Cache-Control"].split(", ")) == {"private", "no-store"}
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "carrier"),
+    [
+        ("/add/", {}, "cookie"),
+        ("/add/", {"Sec-Fetch-Mode": "navigate"}, "cookie"),
+        ("/add/", {"HX-Request": "true"}, "header"),
+        ("/add/", {"Sec-Fetch-Mode": "cors"}, "header"),
+        ("/wrapped/add/", {"Sec-Fetch-Mode": "cors"}, "header"),
+        ("/add/?redirect=1", {}, "cookie"),
+        ("/add/?redirect=1", {"Sec-Fetch-Mode": "cors"}, "cookie"),
+        ("/add/?HX-Redirect=/cart/", {"HX-Request": "true"}, "cookie"),
+        ("/streaming/", {}, "cookie"),
+    ],
+)
+def test_the_echo_takes_the_carrier_that_reaches_the_page(commits, address, headers, carrier):
+    response = post(address, **headers)
+    found = {"cookie": cookies_of(response), "header": header_of(response)}
+    other = {"cookie": "header", "header": "cookie"}[carrier]
+    assert [copy["n"] for copy in found[carrier]] == ["AddToCart"]
+    assert found[other] == []
+
+
+def test_an_error_page_still_carries_what_was_committed_before(commits):
+    client = Client(raise_request_exception=False)
+    response = client.post("/fails/", headers=CONSENT)
+    assert response.status_code == 500
+    assert [copy["n"] for copy in cookies_of(response)] == ["AddToCart"]
+
+
+def test_without_consent_there_is_neither_row_nor_echo(commits):
+    response = Client().post("/add/")
+    assert not OutboxEvent.objects.exists()
+    assert not response.cookies
+    assert "Cache-Control" not in response
+
+
+def test_without_the_middleware_the_event_is_recorded_and_not_echoed(settings, commits):
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != OURS]
+    response = post()
+    assert OutboxEvent.objects.count() == 1
+    assert cookies_of(response) == []
+    assert "Cache-Control" not in response
+
+
+# Caches
+
+
+def test_an_ordinary_answer_gets_no_cookie_and_no_header(pixel):
+    for response in (Client().get("/page/"), Client().get("/nowhere/")):
+        assert not response.cookies
+        assert "Cache-Control" not in response
+        assert "Vary" not in response
+
+
+def test_a_page_with_a_ticket_may_not_be_stored(pixel):
+    assert set(Client().get("/thank-you/")["Cache-Control"].split(", ")) == {"private", "no-store"}
+
+
+@pytest.fixture
+def page_cache(settings, commits):
+    """Django's full-page cache, where our documentation puts it: below our middleware."""
+    place = settings.MIDDLEWARE.index(OURS) + 1
+    update, fetch = (f"django.middleware.cache.{n}CacheMiddleware" for n in ("Update", "FetchFrom"))
+    names = [name for name in settings.MIDDLEWARE if "Session" not in name and "auth" not in name]
+    names = [name for name in names if "csrf" not in name and "messages" not in name]
+    settings.MIDDLEWARE = [*names[:place], update, *names[place:-1], fetch, names[-1]]
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def test_a_cache_below_never_stores_an_echo(page_cache):
+    first = Client().get("/page/", headers=CONSENT)
+    assert cookies_of(first)
+    second = Client().get("/page/", headers=CONSENT)
+    assert OutboxEvent.objects.count() == 1, "the second answer came from the cache"
+    assert second.content == first.content
+    assert not second.cookies
+    assert "no-store" not in second["Cache-Control"]
+
+
+def test_a_cache_below_never_stores_a_ticket(page_cache):
+    first, second = (Client().get("/thank-you/") for _ in range(2))
+    assert b"data-metapixel-ticket" in first.content
+    assert "Age" not in second
+    assert "no-store" in second["Cache-Control"]
+
+
+# Async
+
+
+def test_the_middleware_is_async_where_its_neighbour_is():
+    async def neighbour(request):
+        return HttpResponse("ok")
+
+    instance = MetaPixelMiddleware(neighbour)
+    assert iscoroutinefunction(instance)
+    assert not iscoroutinefunction(MetaPixelMiddleware(lambda request: HttpResponse("ok")))
+
+
+@committed
+@pytest.mark.parametrize("address", ["/async/add/", "/add/"])
+def test_an_async_server_echoes_too(pixel, address):
+    client = AsyncClient()
+    client.cookies.load(COOKIES)
+    response = async_to_sync(client.post)(address, headers={"HX-Request": "true"})
+    assert [copy["i"] for copy in header_of(response)] == [OutboxEvent.objects.get().event_id]
+
+
+def test_an_async_request_reads_the_settings_before_its_view(pixel):
+    async def view(request):
+        return HttpResponse(str(visitor.capture(request).site().site_pk))
+
+    site_settings.clear()
+    respond = MetaPixelMiddleware(view)
+    response = async_to_sync(respond)(RequestFactory().get("/"))
+    assert response.content == str(pixel.settings.site_id).encode()
+
+
+def test_a_warm_async_request_asks_the_database_nothing(pixel, django_assert_num_queries):
+    async def view(request):
+        return HttpResponse("ok")
+
+    site_settings.refresh()
+    with django_assert_num_queries(0):
+        asyncio.run(MetaPixelMiddleware(view)(RequestFactory().get("/")))
+
+
+# Staff
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("superuser", "marked"), [(True, True), (False, False)])
+def test_a_login_marks_the_browser_of_who_may_enter_the_admin(rf, superuser, marked):
+    make = get_user_model().objects
+    user = (make.create_superuser if superuser else make.create_user)("jo", "jo@example.com", "x")
+
+    def view(request):
+        user_logged_in.send(type(user), request=request, user=user)
+        return HttpResponse("ok")
+
+    response = MetaPixelMiddleware(view)(rf.post("/login/"))
+    assert (visitor.OFF_COOKIE in response.cookies) is marked
+    if marked:
+        assert response.cookies[visitor.OFF_COOKIE].value == ""
+
+
+@pytest.mark.parametrize("user", [None, object()])
+def test_an_odd_user_can_still_log_in(rf, user):
+    middleware.notice_staff(rf.post("/login/"), user)
+    middleware.notice_staff(None, user)
+
+
+def test_a_browser_of_staff_records_nothing(commits):
+    response = post(Cookie=f"{CONSENT['Cookie']}; metapixel_off=")
+    assert not OutboxEvent.objects.exists()
+    assert not response.cookies
+
+
+# Never in the way
+
+
+def test_a_fault_of_our_own_costs_no_response(pixel, monkeypatch, caplog):
+    def fail(*args):
+        raise RuntimeError("jane@example.com")
+
+    monkeypatch.setattr(middleware.browser, "attach", fail)
+    assert Client().get("/nowhere/").status_code == 404
+    assert "RuntimeError" in caplog.text
+    assert "jane@example.com" not in caplog.text

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from bs4 import BeautifulSoup
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.template import Context, Template, TemplateSyntaxError, engines
+from django.test import Client, RequestFactory
+from django.urls import include, path
+from wagtail.models import Page
+
+from tests.factories import PixelFactory, SettingsFactory
+from tests.test_declarations import HOSTILE
+from wagtail_metapixel import counters, declarations, site_settings
+from wagtail_metapixel.exceptions import EventError
+
+PAGE = """{% load metapixel %}<!doctype html><html><head><title>{{ name }}</title>{% metapixel %}</head>
+<body><h1>{{ name }}</h1>
+{% metapixel_event "ViewContent" value=price currency="EUR" content_name=name contents=contents %}
+{% metapixel_event "Search" search_string=name %}
+<footer></footer></body></html>"""
+CONTENTS = [{"id": "a-1", "quantity": 1, "item_price": 5}]
+
+
+def render(template, request=None, **values):
+    context = {"name": "Cheese", "price": 5, "contents": CONTENTS, **values}
+    return engines["django"].from_string("{% load metapixel %}" + template).render(context, request)
+
+
+def page(request):
+    return HttpResponse(render(PAGE, request))
+
+
+async def async_page(request):
+    return HttpResponse(render(PAGE, request))
+
+
+urlpatterns = [
+    path("page/", page),
+    path("async/", async_page),
+    path("metapixel/", include("wagtail_metapixel.urls")),
+]
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+
+
+@pytest.fixture(autouse=True)
+def clean_counters():
+    counters.clear()
+    cache.clear()
+    yield
+    counters.clear()
+
+
+@pytest.fixture
+def request_(db):
+    """A request to a site with a pixel."""
+    PixelFactory()
+    return RequestFactory().get("/")
+
+
+def diagnostics():
+    return {item.reason for item in counters.waiting()}
+
+
+def skeleton(html):
+    """Return the tree of a page without its texts."""
+    return [(tag.name, sorted(tag.attrs), len(list(tag.parents))) for tag in tree(html).find_all(True)]  # fmt: skip
+
+
+def tree(html):
+    return BeautifulSoup(html, "html.parser")
+
+
+# A page
+
+
+def test_a_page_holds_its_scripts_and_its_events(request_):
+    found = tree(render(PAGE, request_))
+    assert found.head.find(id="metapixel-config")
+    names = [json.loads(s.string)["event_name"] for s in found.select("[data-metapixel-event]")]
+    assert names == ["ViewContent", "Search"]
+
+
+def test_a_warm_page_asks_the_database_nothing(request_, django_assert_num_queries):
+    site_settings.refresh()
+    client = Client()
+    client.get("/page/")
+    with django_assert_num_queries(0):
+        response = client.get("/page/")
+    assert response.content.count(b"data-metapixel-event=") == 2
+
+
+def test_a_page_is_the_same_bytes_for_every_visitor_and_sets_no_cookie(request_):
+    visits = [
+        ("/page/", {}),
+        ("/page/?fbclid=AbC&utm_source=x&q=</script>", {}),
+        ("/page/", {"Cookie": "metapixel_consent=granted.1; _fbp=fb.1.1700000000000.1"}),
+        ("/page/", {"Cookie": "metapixel_consent=denied; metapixel_off=; _fbc=</script>"}),
+        ("/page/", {"User-Agent": "</script>", "Referer": "https://evil.example/</script>"}),
+        ("/page/", {"Sec-GPC": "1", "Accept-Language": "de", "X-Forwarded-For": "198.51.100.1"}),
+    ]  # fmt: skip
+    responses = [Client().get(address, headers=headers) for address, headers in visits]
+    assert len({response.content for response in responses}) == 1
+    for response in responses:
+        assert not response.cookies
+        assert "Cookie" not in response.get("Vary", "")
+        assert "Cache-Control" not in response
+
+
+def test_an_async_page_needs_no_database_either(request_):
+    site_settings.refresh()
+    assert Client().get("/async/").content == Client().get("/page/").content
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_a_hostile_product_name_leaves_the_tree_of_the_page_alone(request_, value):
+    assert skeleton(
+        render(PAGE, request_, name=value, contents=[{"id": value, "quantity": 1}])
+    ) == (skeleton(render(PAGE, RequestFactory().get("/"))))
+
+
+def test_the_ticket_of_an_order_keeps_its_page_out_of_djangos_cache(request_):
+    assert "data-metapixel-ticket" in render("{% metapixel_ticket 'Purchase' 17 %}", request_)
+    assert request_._cache_update_cache is False
+
+
+# Twice, elsewhere, not at all
+
+
+def test_the_head_is_printed_once_however_often_it_is_asked_for(request_):
+    found = tree(render("{% metapixel %}{% metapixel %}", request_))
+    assert len(found.select("#metapixel-config")) == 1
+    assert diagnostics() == {"{% metapixel %} stands twice on a page"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        ("{% metapixel %}", "metapixel"),
+        ("{% metapixel_event 'ViewContent' %}", "metapixel_event"),
+        ("{% metapixel_ticket 'Purchase' 17 %}", "metapixel_ticket"),
+    ],
+)
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_template_without_a_request_holds_nothing_and_is_counted(settings, debug, tag, name):
+    settings.DEBUG = debug
+    assert Template("{% load metapixel %}" + tag).render(Context()) == ""
+    assert diagnostics() == {f"{name}: no request in the context"}
+
+
+def test_a_page_of_a_site_without_settings_or_pixel_holds_nothing():
+    assert render("{% metapixel %}", RequestFactory().get("/")) == ""
+    SettingsFactory()
+    assert render("{% metapixel %}", RequestFactory().get("/")) == ""
+
+
+def test_wagtails_preview_of_a_page_holds_nothing(request_):
+    root = Page.objects.order_by("depth").first()
+    dummy = root.make_preview_request(request_, "").context_data["request"]
+    assert dummy.is_preview
+    assert render(PAGE, dummy).count("<script") == 0
+
+
+# Mistakes
+
+
+MISTAKES = [
+    "{% metapixel_event 'Purchase' value=5 currency='EUR' %}",
+    "{% metapixel_event 'purchase' %}",
+    "{% metapixel_event undefined %}",
+    "{% metapixel_event 'ViewContent' value='1.234,50' currency='EUR' %}",
+    "{% metapixel_ticket 'Purchase' undefined %}",
+]
+
+
+@pytest.mark.parametrize("template", MISTAKES)
+def test_a_developers_mistake_raises_while_debugging(request_, settings, template):
+    settings.DEBUG = True
+    with pytest.raises(EventError):
+        render(template, request_)
+
+
+@pytest.mark.parametrize("template", MISTAKES)
+def test_a_developers_mistake_costs_no_page_in_production(request_, template):
+    found = tree(render(template, request_))
+    assert all("Purchase" not in script.string for script in found.find_all("script"))
+    assert len(diagnostics()) == 1
+
+
+def test_a_tag_without_its_event_is_a_syntax_error():
+    with pytest.raises(TemplateSyntaxError):
+        Template("{% load metapixel %}{% metapixel_event %}")
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_fault_of_our_own_costs_no_page(request_, settings, monkeypatch, caplog, debug):
+    def fail(*args):
+        raise RuntimeError("jane@example.com")
+
+    settings.DEBUG = debug
+    monkeypatch.setattr(declarations, "page_event", fail)
+    assert render("a{% metapixel_event 'ViewContent' %}b", request_) == "ab"
+    assert "RuntimeError" in caplog.text
+    assert "jane@example.com" not in caplog.text
+
+
+def test_with_the_settings_never_read_an_async_page_holds_nothing_and_stands(request_):
+    site_settings.clear()
+
+    async def render_in_a_loop():
+        return render("a{% metapixel %}b", RequestFactory().get("/"))
+
+    assert asyncio.run(render_in_a_loop()) == "ab"
