@@ -157,7 +157,7 @@ class Page {
       navigation: options.history && { entries: () => options.history.map((url) => ({ url })) },
       console: { info: (...words) => page.infos.push(words.join(' ')) },
       fetch: (url, request) => page.fetch(url, request),
-      setTimeout: (work, delay) => page.timers.push({ at: page.now + delay, work }),
+      setTimeout: (work, delay) => page.timers.push({ at: page.now + (delay || 0), work }),
       addEventListener: (name, work) => page.windowListeners.addEventListener(name, work),
       Date: class extends Date {
         static now() {

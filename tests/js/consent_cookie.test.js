@@ -184,8 +184,8 @@ test('the public functions lead to the same place as the buttons', async () => {
 test('the buttons work where the core is missing or switched off', async () => {
   for (const options of [{ scripts: ['consent_cookie.js'] }, { navigator: { globalPrivacyControl: true } }]) {
     const page = open(options);
-    for (const name of ['grant', 'withdraw']) await page.click(button(page, name));
-    assert.deepEqual([choices(page), state(page), page.scripts], [['granted', 'withdrawn'], 'denied', []]);
+    for (const name of ['deny', 'grant', 'withdraw']) await page.click(button(page, name));
+    assert.deepEqual([choices(page), state(page), page.scripts], [['denied', 'granted', 'withdrawn'], 'denied', []]);
   }
 });
 

@@ -88,6 +88,17 @@ test('a tool that breaks is no consent', () => {
   nothing(asked('yes'));
 });
 
+test('a tool that breaks later is not noticed by the page', async () => {
+  const broken = () => { throw new Error('broken'); };
+  const page = asked('granted', { scripts: ['metapixel.js'] });
+  Object.assign(page.consent, { read: broken, choose: broken });
+  Object.assign(page.window.metapixel.consent, { read: broken, choose: broken });
+  const { grant, deny, revoke, scan } = page.window.metapixel;
+  [scan, grant, deny, revoke].forEach((call) => call());
+  await page.pass(0);
+  assert.deepEqual(page.firedNames, ['PageView']);
+});
+
 test('not_required needs no tool, and a denial counts all the same', () => {
   const config = { provider: 'not_required' };
   assert.deepEqual(new Page({ config }).firedNames, ['PageView']);
@@ -128,6 +139,13 @@ test('revoke stops at once, tells the server, then deletes the cookies', async (
   assert.deepEqual(page.postsTo(CONFIG.consent), [{ choice: 'withdrawn' }]);
   assert.deepEqual([page.posts.length, page.beacons.length, page.firedNames.includes('Search')], [1, 0, false]);
   assert.deepEqual([present.includes(null), meta(page)], [false, [null, null]]);
+});
+
+test('revoke deletes the echo cookies that other answers have left', async () => {
+  const page = asked('granted');
+  page.jar.text = `metapixel_e_12345678=${base64url(ECHO)}`;
+  page.window.metapixel.revoke();
+  assert.deepEqual([page.jar.get('metapixel_e_12345678'), page.firedNames], [null, ['PageView']]);
 });
 
 test('revoke deletes the cookies on the domain they stuck on', async () => {
@@ -176,8 +194,10 @@ test('deny after a grant is a withdrawal', async () => {
 
 test('revoke does not silence a pixel that is not ours', async () => {
   const fbq = Object.assign((...words) => fbq.queue.push(words), { queue: [] });
-  const page = asked('granted', { window: { fbq, metapixel: { consent: tool('granted') } } });
+  const consent = tool('granted');
+  const page = asked('', { window: { fbq, metapixel: { consent } } });
   await page.window.metapixel.revoke();
+  consent.say('granted');
   assert.equal(page.calls.some((call) => call[0] === 'consent'), false);
 });
 

@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { CONFIG, PIXEL, Page, plain, settle } = require('./browser.js');
+const { CONFIG, PIXEL, Page, plain, settle, tool } = require('./browser.js');
 
 const UUID4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const VIEW = { event_name: 'ViewContent', custom_data: { value: 12.5, currency: 'EUR', content_ids: ['sku-1'] } };
@@ -160,6 +160,15 @@ test('a page that is left posts by beacon, once', async () => {
   assert.deepEqual([page.beacons[0].url, page.beacons[0].body.pixel], [CONFIG.collect, 'unknown']);
 });
 
+test('a page that is put aside posts: it may never be seen again', async () => {
+  const page = new Page();
+  await page.tell('visibilitychange');
+  assert.equal(page.beacons.length, 0);
+  page.document.hidden = true;
+  await page.tell('visibilitychange');
+  assert.equal(page.beacons.length, 1);
+});
+
 test('a page that is left by pagehide alone posts as well', async () => {
   const page = new Page();
   await page.tell('pagehide', {}, page.windowListeners);
@@ -208,7 +217,9 @@ test('an element of another kind with the id of the config is not the config', (
   page.run('metapixel.js');
   silent(page);
 });
-test('no consent tool chosen, no work', () => silent(new Page({ config: { provider: '' } })));
+test('no consent tool chosen, no work', () => {
+  silent(new Page({ config: { provider: '' }, window: { metapixel: { consent: tool('granted') } } }));
+});
 test('no pixel, no work', () => silent(new Page({ config: { pixels: [] } })));
 test('staff are left out', () => {
   for (const cookies of ['metapixel_off=', 'a=b; metapixel_off=1', 'metapixel_off=""; a=b']) silent(new Page({ cookies }));

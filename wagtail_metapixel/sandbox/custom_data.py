@@ -12,11 +12,7 @@ from wagtail_metapixel.sandbox.graph_errors import invalid_event, invalid_parame
 def check_custom_data(event_name: str, custom_data: dict[str, Any], path: str) -> None:
     """Raise :class:`GraphError` for the first thing that Meta would not take."""
     _check_money(event_name, custom_data, path)
-    for key, wanted in rules.CUSTOM_DATA_TYPES.items():
-        if custom_data.get(key) is not None:
-            check_type(custom_data[key], wanted, f"{path}['{key}']")
-            if key in rules.CHOICES:
-                check_choice(custom_data[key], rules.CHOICES[key], f"{path}['{key}']")
+    _check_members(custom_data, rules.CUSTOM_DATA_TYPES, path)
     _check_content_ids(custom_data.get("content_ids"), f"{path}['content_ids']")
     _check_contents(custom_data.get("contents"), f"{path}['contents']")
 
@@ -91,9 +87,14 @@ def _check_content(item: Any, path: str) -> None:
         )
     check_type(item["id"], "string|integer", f"{path}['id']")
     check_type(item.get("quantity"), "integer", f"{path}['quantity']")
-    for key, wanted in rules.CONTENT_TYPES.items():
-        if item.get(key) is not None:
-            check_type(item[key], wanted, f"{path}['{key}']")
-    if item.get("delivery_category") is not None:
-        choices = rules.CHOICES["delivery_category"]
-        check_choice(item["delivery_category"], choices, f"{path}['delivery_category']")
+    _check_members(item, rules.CONTENT_TYPES, path)
+
+
+def _check_members(values: dict[str, Any], types: dict[str, str], path: str) -> None:
+    """Refuse a member that has not the type, or is not one of the choices, of its key."""
+    for key, value in values.items():
+        if value is None or key not in types:
+            continue
+        check_type(value, types[key], f"{path}['{key}']")
+        if key in rules.CHOICES:
+            check_choice(value, rules.CHOICES[key], f"{path}['{key}']")

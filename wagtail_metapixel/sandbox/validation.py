@@ -113,9 +113,9 @@ _OPTIONAL_TYPES = {
 
 
 def _check_optional(event: dict[str, Any], path: str) -> None:
-    for key, wanted in _OPTIONAL_TYPES.items():
-        if event.get(key) is not None:
-            check_type(event[key], wanted, f"{path}['{key}']")
+    for key, value in event.items():
+        if key in _OPTIONAL_TYPES and value is not None:
+            check_type(value, _OPTIONAL_TYPES[key], f"{path}['{key}']")
     for key in ("messaging_channel", "customer_segmentation"):
         if event.get(key) is not None:
             check_choice(event[key], rules.CHOICES[key], f"{path}['{key}']")
