@@ -45,7 +45,7 @@ class PortTaken(Exception):
     """Somebody else answers where the shop or the sandbox should. Says the way out."""
 
 
-def arguments():
+def arguments(argv=None):
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument(
         "--port",
@@ -60,7 +60,7 @@ def arguments():
         help="of the stand-in for Meta; also EXAMPLE_SANDBOX_PORT",
     )
     parser.add_argument("--no-walk", action="store_true", help="leave the shop to yourself")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def refuse_taken_ports(options):
@@ -137,25 +137,24 @@ def send_a_shopper(shop, sandbox):
     say("A shopper walks through the shop once; each event as it arrives:\n")
     try:
         with chromium.launched() as browser:
-            context = browser.new_context()
-            internet = Internet(context, sandbox, (shop.url, shop.bank, sandbox.url))
-            shopper = Shopper(context, shop, sandbox, internet)
-            shopper.walk()
+            verdict = walk(browser, shop, sandbox)
     except chromium.NoBrowser as error:
         say(f"{error}\nThe demo goes on without the shopper.\n")
-        return
     except chromium.Error as error:
         shop.check()
         say(f"\nThe shopper could not go on: {error}\n")
-        return
-    verdict = judge(
-        shopper.expected,
-        sandbox.events(),
-        click_id=CLICK_ID,
-        refused=sandbox.rejections(),
-        troubles=shopper.all_troubles(),
-    )
-    say(f"\n{verdict if verdict.faults else verdict.last_line()}\n")
+    else:
+        say(f"\n{verdict if verdict.faults else verdict.last_line()}\n")
+
+
+def walk(browser, shop, sandbox):
+    """Walk, and judge what came of it; others may be in the shop at the same time."""
+    context = browser.new_context()
+    internet = Internet(context, sandbox, (shop.url, shop.bank, sandbox.url))
+    shopper = Shopper(context, shop, sandbox, internet)
+    shopper.walk()
+    troubles = shopper.all_troubles()
+    return judge(shopper.expected, shopper.events(), click_id=CLICK_ID, troubles=troubles)
 
 
 # What the sandbox receives

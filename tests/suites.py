@@ -27,7 +27,7 @@ from tests import throwaway_postgres
 ROOT = Path(__file__).resolve().parents[1]
 PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
 
-PYTEST = (sys.executable, "-m", "pytest", "-q")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "--tb=short")
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 OLDEST_NODE = 20
 
@@ -163,8 +163,8 @@ def all_suites() -> list[Suite]:
         ),
         Suite(
             name="wheel",
-            about="build it, install it in a fresh environment, use it there",
-            commands=[(*PYTEST, "-m", "packaging", "tests/test_packaging.py")],
+            about="the wheel in a fresh environment, and the README typed as it stands",
+            commands=[(*PYTEST, "-m", "packaging")],
         ),
         Suite(
             name="postgres",
@@ -215,7 +215,7 @@ def matrix_suite(row: str) -> Suite:
     return Suite(
         name=row,
         about="matrix: the unit suite with these versions",
-        commands=[(sys.executable, "-m", "tox", "run", "-q", "-e", row, "--", "-q")],
+        commands=[(sys.executable, "-m", "tox", "run", "-q", "-e", row, "--", *PYTEST[3:])],
         missing=functools.partial(interpreter_missing, f"3.{python}"),
     )
 

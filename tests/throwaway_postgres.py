@@ -8,7 +8,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 INITDB = "--username=metapixel --auth=trust --encoding=UTF8 --locale=C --no-sync".split()
@@ -43,9 +43,9 @@ def running(bin_folder: Path) -> Iterator[str]:
         os.chown(folder, account.pw_uid, account.pw_gid)
     options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' {FAST}"
     try:
-        initdb = [bin_folder / "initdb", "--pgdata", folder / "data", *INITDB]
+        initdb: list[str | Path] = [bin_folder / "initdb", "--pgdata", folder / "data", *INITDB]
         call(initdb, folder, account)
-        pg_ctl = [bin_folder / "pg_ctl", "--pgdata", folder / "data", "--wait"]
+        pg_ctl: list[str | Path] = [bin_folder / "pg_ctl", "--pgdata", folder / "data", "--wait"]
         call([*pg_ctl, "--log", folder / "log", "-o", options, "start"], folder, account)
         try:
             yield f"postgresql://metapixel@/metapixel?host={folder}"
@@ -65,7 +65,7 @@ def unprivileged_account() -> pwd.struct_passwd | None:
     raise OSError("root needs an account `postgres` or `nobody` to run PostgreSQL.")
 
 
-def call(command: list[str | Path], folder: Path, account: pwd.struct_passwd | None) -> None:
+def call(command: Sequence[str | Path], folder: Path, account: pwd.struct_passwd | None) -> None:
     # A file, because the server inherits it: a pipe would never end.
     with (folder / "output").open("a+") as output:
         done = subprocess.run(

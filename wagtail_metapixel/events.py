@@ -77,12 +77,16 @@ def build_custom_data(
     problems: list[Problem] = []
     standard = STANDARD_EVENTS.get(event_name)
     required = standard.required if standard else ()
-    exponent = _NO_CURRENCY
     # First: the amounts are rounded to its decimal places.
-    if params.get("currency") is not None:
-        _read({"currency": params["currency"]}, data, exponent, problems, required)
-        exponent = CURRENCIES.get(data.get("currency", ""), _NO_CURRENCY)
-    _read(params, data, exponent, problems, required)
+    currency = params.get("currency")
+    if type(currency) is str and currency in CURRENCIES:
+        data["currency"] = currency
+    else:
+        _read("currency", currency, _NO_CURRENCY, data, problems, required)
+    exponent = CURRENCIES[data["currency"]] if "currency" in data else _NO_CURRENCY
+    for key, raw in params.items():
+        if key != "currency":
+            _read(key, raw, exponent, data, problems, required)
     if "contents" in data:
         _derive(data)
     _check_money(params, data, problems, required)
@@ -90,27 +94,25 @@ def build_custom_data(
 
 
 def _read(
-    params: Mapping[str, Any],
-    data: dict[str, Any],
+    key: str,
+    raw: Any,
     exponent: int,
+    data: dict[str, Any],
     problems: list[Problem],
     required: tuple[str, ...],
 ) -> None:
-    for key, raw in params.items():
-        if raw is None or key in data:
-            continue
-        reader = _READERS.get(key) or _property_reader(key, data, problems)
-        if reader is None:
-            continue
-        try:
-            value = reader(raw, exponent, problems)
-        except _RefusedError as refused:
-            code = _CODES[key] if key in required else None
-            fatal = code is not None or (refused.fatal and key == "value")
-            problems.append(Problem(key, refused.rule, code, fatal, refused.mistake))
-        else:
-            if value is not None:
-                data[key] = value
+    reader = _READERS.get(key) or _property_reader(key, data, problems)
+    if raw is None or reader is None:
+        return
+    try:
+        value = reader(raw, exponent, problems)
+    except _RefusedError as refused:
+        code = _CODES[key] if key in required else None
+        fatal = code is not None or (refused.fatal and key == "value")
+        problems.append(Problem(key, refused.rule, code, fatal, refused.mistake))
+    else:
+        if value is not None:
+            data[key] = value
 
 
 def _derive(data: dict[str, Any]) -> None:
@@ -176,22 +178,37 @@ def _ids(raw: Any, _exponent: int, problems: list[Problem]) -> list[str] | None:
 
 
 def _contents(raw: Any, exponent: int, problems: list[Problem]) -> list[dict[str, Any]] | None:
-    items = [_content(item, exponent, problems) for item in _items("contents", raw, problems)]
-    return [item for item in items if item] or None
+    contents = []
+    for item in _items("contents", raw, problems):
+        content = _ordinary_content(item, exponent) or _content(item, exponent, problems)
+        if content:
+            contents.append(content)
+    return contents or None
+
+
+def _ordinary_content(item: Any, exponent: int) -> dict[str, Any] | None:
+    """Return, in one go, an item as most of them are; ``None`` means: look closer."""
+    if type(item) is not dict or len(item) != 3:
+        return None
+    identifier, quantity, price = item.get("id"), item.get("quantity"), item.get("item_price")
+    if (
+        type(identifier) is str
+        and type(quantity) is int
+        and type(price) is Decimal
+        and 0 < quantity <= VALUE_MAX
+        and 0 < len(identifier) <= _ID_MAX
+        and identifier.isascii()
+        and identifier.isprintable()
+        and " " not in identifier
+    ):
+        amount = float(price.quantize(_QUANTA[exponent], None, _CONTEXT))
+        if 0 <= amount <= VALUE_MAX:
+            amount = int(amount) if amount.is_integer() else amount
+            return {"id": identifier, "quantity": quantity, "item_price": amount}
+    return None
 
 
 def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any] | None:
-    try:
-        # Nearly always good, and often a dozen: no detours.
-        content = {key: _ITEM_READERS[key](raw, exponent, problems) for key, raw in item.items()}
-    except (_RefusedError, KeyError, AttributeError):
-        return _content_with_care(item, exponent, problems)
-    if None not in content.values() and "id" in content and "quantity" in content:
-        return content
-    return _content_with_care(item, exponent, problems)
-
-
-def _content_with_care(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any] | None:
     if not isinstance(item, Mapping):
         problems.append(Problem("contents", PARAMETERS["contents"].rule, mistake=True))
         return None
@@ -255,7 +272,7 @@ def _count(raw: Any, _exponent: int, _problems: list[Problem]) -> int:
 
 
 def _quantity(raw: Any, _exponent: int, _problems: list[Problem]) -> int:
-    return _whole(raw, at_least=1)
+    return raw if type(raw) is int and 0 < raw < VALUE_MAX else _whole(raw, at_least=1)
 
 
 def _flag(raw: Any, _exponent: int, _problems: list[Problem]) -> Any:
@@ -295,14 +312,12 @@ _NOT_FINITE = re.compile(r"[+-]?(?:s?nan|inf(?:inity)?)", re.IGNORECASE)
 
 def _amount(raw: Any, exponent: int, _problems: list[Problem]) -> float:
     """Return an amount rounded half-even: an ``int`` where it is whole, else a ``float``."""
-    amount = (
-        _rounded(raw, exponent)
-        if type(raw) is not Decimal
-        else float(raw.quantize(_QUANTA[exponent], None, _CONTEXT))
-    )
+    if type(raw) is Decimal:
+        amount = float(raw.quantize(_QUANTA[exponent], None, _CONTEXT))
+    else:
+        amount = _rounded(raw, exponent)
     if 0 <= amount <= VALUE_MAX:
-        whole = int(amount)
-        return whole if whole == amount else amount
+        return int(amount) if amount.is_integer() else amount
     # What is not a number, or infinite, is a complaint of its own.
     rule = "has to be 0 or more" if _decimal(raw) < 0 else "is too large for a number"
     raise _RefusedError(rule, mistake=False)
@@ -315,7 +330,7 @@ def _signed_amount(raw: Any, exponent: int, problems: list[Problem]) -> float:
 
 
 def _rounded(raw: Any, exponent: int) -> float:
-    if type(raw) is int or (type(raw) is float and raw == round(raw, exponent)):
+    if type(raw) is float and raw == round(raw, exponent):
         return raw
     return float(_decimal(raw).quantize(_QUANTA[exponent], None, _CONTEXT))
 
@@ -594,9 +609,8 @@ def check_event_id(value: object) -> str:
 DEFAULT_KEEP_QUERY = frozenset({"fbclid", "utm_*"})
 """Query parameters of an address that Meta gets to see; a final ``*`` stands for anything."""
 
-_URL = re.compile(
-    r"([Hh][Tt][Tt][Pp][Ss]?)://(?:[^/?#]*@)?(\[[0-9A-Fa-f:.]+\]|[^\W_][\w.-]*)(:[0-9]{1,5})?"
-    r"(/[^?#]*)?(?:\?([^#]*))?(?:\#.*)?"
+_BASE = re.compile(
+    r"([Hh][Tt][Tt][Pp][Ss]?)://(?:[^/]*@)?(\[[0-9A-Fa-f:.]+\]|[^\W_][\w.-]*)(:[0-9]{1,5})?(/.*)?"
 )
 _SECRETS = frozenset(
     "reset activate activation confirm confirmation verify verification unsubscribe invite"
@@ -607,6 +621,7 @@ _LONG_RUN = re.compile(r"[A-Za-z0-9]{20,}")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32,}")
 _CLICK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 _QUERY_VALUE_MAX = 200
+_HARMLESS_MAX = 1000
 _SAFE = "/%:@!$&'()*+,;=~-._?"
 
 
@@ -619,22 +634,36 @@ def clean_url(value: object, *, keep_query: frozenset[str] | None) -> str | None
     """
     if not isinstance(value, str):
         return None
-    text = value.strip()
-    match = _URL.fullmatch(text) if text.isprintable() and "\\" not in text else None
+    text, _hash, _fragment = value.strip().partition("#")
+    base, _mark, query = text.partition("?")
+    cleaned = base if base in _harmless else _clean_base(base)
+    if cleaned is None or not query:
+        return cleaned
+    kept = _kept(query, DEFAULT_KEEP_QUERY if keep_query is None else keep_query)
+    return cleaned if len(cleaned) + len(kept) > catalogue.URL_MAX else cleaned + kept
+
+
+_harmless: set[str] = set()
+"""Addresses that were clean as they came. A shop has few pages, and many events on each."""
+
+
+def _clean_base(base: str) -> str | None:
+    match = _BASE.fullmatch(base) if base.isprintable() and "\\" not in base else None
     if match is None:
         return None
-    scheme, host, port, path, query = match.groups()
+    scheme, host, port, path = match.groups()
     path = _without_secrets(path) if path else "/"
+    if not path.isascii() or " " in path:
+        path = quote(path, safe=_SAFE)
     origin = f"{scheme.lower()}://{host.lower()}{port or ''}"
-    room = catalogue.URL_MAX - len(origin)
-    kept = _kept(query, DEFAULT_KEEP_QUERY if keep_query is None else keep_query) if query else ""
-    if not text.isascii() or " " in text:
-        path, kept = quote(path, safe=_SAFE), quote(kept, safe=_SAFE)
-    if len(path) + len(kept) > room:
-        kept = ""
-    if len(path) > room:
-        path = path[: path.rfind("/", 0, room) + 1] or "/"
-    return f"{origin}{path}{kept}"
+    if len(origin) + len(path) > catalogue.URL_MAX:
+        path = path[: path.rfind("/", 0, catalogue.URL_MAX - len(origin)) + 1] or "/"
+    cleaned = f"{origin}{path}"
+    if cleaned == base:
+        if len(_harmless) >= _HARMLESS_MAX:
+            _harmless.clear()
+        _harmless.add(base)
+    return cleaned
 
 
 def _without_secrets(path: str) -> str:
@@ -684,12 +713,17 @@ def _kept(query: str, keep: frozenset[str]) -> str:
         wanted = name in keep or name.startswith(prefixes)
         if wanted and name not in kept and _is_harmless(name, value):
             kept[name] = pair
-    return f"?{'&'.join(kept.values())}" if kept else ""
+    text = f"?{'&'.join(kept.values())}" if kept else ""
+    return (
+        text
+        if text.isascii() and text.isprintable() and " " not in text
+        else quote(text, safe=_SAFE)
+    )
 
 
 def _is_harmless(name: str, value: str) -> bool:
     if name == "fbclid":
         return bool(_CLICK_ID.fullmatch(value))
-    if not 0 < len(value) <= _QUERY_VALUE_MAX:
-        return False
-    return value.isalnum() or not _EMAIL.search(unquote_plus(value))
+    if value.isalnum():
+        return len(value) <= _QUERY_VALUE_MAX
+    return 0 < len(value) <= _QUERY_VALUE_MAX and not _EMAIL.search(unquote_plus(value))

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from django.utils.functional import Promise
@@ -59,6 +60,7 @@ RAW_MAX = 500
 USER_AGENT_MAX = 1024
 
 Normaliser = Callable[[str, str | None, str | None], str | None]
+ToWire = Callable[[str, str | None, str | None], str | list[str] | None]
 Doubt = Callable[[str, str, str | None], str | None]
 """(text, its normal form, region) -> what is doubtful about it."""
 
@@ -76,18 +78,14 @@ def match(
     problems: list[Problem] = []
     country = _only_country(user_data)
     for name, raw in user_data.items():
-        entry = _FIELDS.get(name)
         # A dozen times per event, and nearly always one good text: no detours.
-        if type(raw) is str and entry is not None and entry.key not in found:
+        quick = _QUICK.get(name) if type(raw) is str else None
+        if quick is not None:
+            key, to_wire = quick
             text = raw.strip() if raw.isascii() else _trimmed(raw)
-            if len(text) < 32 or not entry.hashed:
-                value = entry.normaliser(text, region, country) if text else None
-            else:
-                value = _long_value(entry, text, region, country)
-            if value and not (entry.doubt and entry.doubt(text, value, region)):
-                if entry.hashed:
-                    value = hash_value(value) if len(value) == 64 else _hash(value)
-                found[entry.key] = [value] if entry.many else value
+            value = to_wire(text, region, country)
+            if value is not None and key not in found:
+                found[key] = value
                 continue
         if raw is not None and raw != "":
             _match_with_care(found, name, raw, region, country, problems)
@@ -114,11 +112,7 @@ def hash_value(normalised: str) -> str:
         raise ValueError("An empty value is never hashed.")
     if len(normalised) == 64 and _DIGEST.fullmatch(normalised):
         return normalised
-    return _hash(normalised)
-
-
-def _hash(text: str) -> str:
-    digest: str = _sha256(text.encode()).hexdigest()
+    digest: str = _sha256(normalised.encode()).hexdigest()
     return digest
 
 
@@ -162,6 +156,28 @@ def _match_with_care(
         found[entry.key] = sorted({*map(hash_value, values), *found.get(entry.key, ())})
     elif values:
         found.setdefault(entry.key, hash_value(values[0]) if entry.hashed else values[0])
+
+
+def _hashing(entry: _Field) -> ToWire:
+    """Return what makes a single, undoubted text the list of its digest, and of others ``None``."""
+    normaliser, doubt = entry.normaliser, entry.doubt
+
+    def to_wire(text: str, region: str | None, country: str | None) -> list[str] | None:
+        if len(text) == 64 and _DIGEST.fullmatch(text):
+            return [text]
+        if len(text) >= 32:
+            value = _long_value(entry, text, region, country)
+            return (
+                [hash_value(value)]
+                if value and not (doubt and doubt(text, value, region))
+                else None
+            )
+        value = normaliser(text, region, country) if text else None
+        if not value or (doubt and doubt(text, value, region)):
+            return None
+        return [_sha256(value.encode()).hexdigest()]
+
+    return to_wire
 
 
 def _usable(
@@ -296,9 +312,9 @@ def _state(text: str, region: str | None, country: str | None) -> str | None:
 
 
 def _zip(text: str, _region: str | None, country: str | None) -> str | None:
-    code = _ascii_digits(_lower(text)).partition("-")[0]
-    if not code.isalnum():
-        code = _letters_and_digits(_DASH.split(code, maxsplit=1)[0])
+    code = text.lower().partition("-")[0].replace(" ", "")
+    if not (code.isascii() and code.isalnum()):
+        code = _letters_and_digits(_DASH.split(_ascii_digits(code), maxsplit=1)[0])
     if country == "us" or (country is None and len(code) == 9):
         # Nine digits are the long form of an American postcode, and of no other.
         code = code[:5] if code.isdecimal() else code
@@ -381,12 +397,12 @@ def _ip(text: str, _region: str | None, _country: str | None) -> str | None:
 
 def _fbc(text: str, _region: str | None, _country: str | None) -> str | None:
     parts = _FBC.fullmatch(text)
-    return text if parts and int(parts[2]) <= _latest_ms() else None
+    return text if parts and _is_past(parts[2]) else None
 
 
 def _fbp(text: str, _region: str | None, _country: str | None) -> str | None:
     parts = _FBP.fullmatch(text)
-    return text if parts and int(parts[2]) <= _latest_ms() else None
+    return text if parts and _is_past(parts[2]) else None
 
 
 def _lower(text: str) -> str:
@@ -520,9 +536,9 @@ _FBC = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){_APPENDIX}")
 _FBP = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){_APPENDIX}")
 
 
-def _latest_ms() -> float:
-    """A clock may be wrong by a day, not by more."""
-    return (time.time() + DAY) * 1000
+def _is_past(milliseconds: str) -> bool:
+    """Tell whether 13 digits name a moment that has been; a clock may be wrong by a day."""
+    return int(milliseconds) <= (time.time() + DAY) * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,7 +557,7 @@ class Fbc:
     def parse(cls, text: str) -> Fbc | None:
         """Return the click id in ``text``, ``None`` when anything about it is odd."""
         parts = _FBC.fullmatch(text)
-        return cls(*_typed(parts)) if parts and int(parts[2]) <= _latest_ms() else None
+        return cls(*_typed(parts)) if parts and _is_past(parts[2]) else None
 
     @classmethod
     def from_fbclid(cls, fbclid: str, *, created_ms: int, index: int = 1) -> Fbc | None:
@@ -566,7 +582,7 @@ class Fbp:
     def parse(cls, text: str) -> Fbp | None:
         """Return the browser id in ``text``, ``None`` when anything about it is odd."""
         parts = _FBP.fullmatch(text)
-        return cls(*_typed(parts)) if parts and int(parts[2]) <= _latest_ms() else None
+        return cls(*_typed(parts)) if parts and _is_past(parts[2]) else None
 
     def __str__(self) -> str:
         return _cookie_text(self)
@@ -692,3 +708,23 @@ def _fields() -> Iterator[tuple[str, _Field]]:
 
 
 _FIELDS = dict(_fields())
+
+
+@lru_cache(maxsize=256)
+def _country_digest(text: str) -> str | None:
+    # The one thing worth remembering: there are few, and they name nobody.
+    country = _country(text, None, None)
+    return hash_value(country) if country else None
+
+
+def _country_to_wire(text: str, _region: str | None, _country: str | None) -> list[str] | None:
+    digest = _country_digest(text) if len(text) < 32 else None
+    return [digest] if digest else None
+
+
+_QUICK: Mapping[str, tuple[str, ToWire]] = {
+    name: (entry.key, _hashing(entry) if entry.hashed else entry.normaliser)
+    for name, entry in _FIELDS.items()
+    if entry.many or not entry.hashed
+} | {"country": ("country", _country_to_wire)}
+"""Of each name Meta's key, and what makes the wire value of one text."""

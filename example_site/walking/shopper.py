@@ -35,10 +35,21 @@ class Shopper:
 
     ``expected`` grows with every step taken after consent was given; ``troubles`` are sentences
     about what a page complained of. ``tell`` is called with each step, in words; ``screenshots``
-    is a folder for pictures of the pages.
+    is a folder for pictures of the pages; ``patience`` are the seconds spent at most on a page
+    until everything has arrived.
     """
 
-    def __init__(self, context, shop, sandbox, internet, *, tell=None, screenshots=None):
+    def __init__(
+        self,
+        context,
+        shop,
+        sandbox,
+        internet,
+        *,
+        tell=None,
+        screenshots=None,
+        patience=SECONDS_FOR_A_STEP,
+    ):
         self.page = context.new_page()
         self.expected = []
         self.troubles = []
@@ -53,7 +64,7 @@ class Shopper:
         self._screenshots = screenshots
         self._pictures = 0
         self._of_this_page = []
-        self._patience = SECONDS_FOR_A_STEP
+        self._patience = patience
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self._trouble(f"error in a page: {error}"))
         self.page.on("response", self._on_response)
@@ -80,7 +91,7 @@ class Shopper:
         self.write()
         self.register()
         # What comes twice may come late.
-        time.sleep(SECONDS_FOR_LATECOMERS)
+        self.wait(SECONDS_FOR_LATECOMERS)
 
     def arrive(self):
         """Come from an advertisement."""
@@ -229,13 +240,44 @@ class Shopper:
             self.find(name).click()
         self._arrived()
 
+    def wait(self, seconds):
+        """Wait while the browser goes on. ``time.sleep`` would stop what answers it, too."""
+        self.page.wait_for_timeout(seconds * 1000)
+
+    def wait_until(self, true, seconds):
+        """Wait until ``true()`` is, but not longer than ``seconds``. Returns whether it is."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > deadline:
+                return False
+            self.wait(0.05)
+        return True
+
     def cookies(self):
         """The cookies of the shop's host by name."""
         return {each["name"]: each["value"] for each in self.page.context.cookies(self._shop.url)}
 
+    def is_paid(self):
+        """Whether the confirmation page says that the payment has arrived."""
+        return self.find("payment-status").get_attribute("data-paid") == "yes"
+
+    def asked_of_meta(self):
+        """The addresses of Meta's that pages asked for."""
+        return list(self._internet.asked)
+
+    def events(self):
+        """What the sandbox knows of this visitor; not of others, nor of a run before."""
+        mine = self.cookies().get("_fbp")
+        return [
+            event
+            for event in self._sandbox.events()
+            if any(copy["user_data"].get("fbp") == mine for copy in event["copies"])
+        ]
+
     def all_troubles(self):
         """Everything that went wrong besides the events."""
-        return [*self.troubles, *(f"unexpected traffic: {each}" for each in self._internet.unexpected)]
+        unexpected = self._internet.unexpected
+        return [*self.troubles, *(f"unexpected traffic: {each}" for each in unexpected)]
 
     def _arrived(self, *events):
         """Note what a page that was just loaded has to tell, and wait until it has."""
@@ -260,18 +302,14 @@ class Shopper:
 
     def _linger(self):
         """Stay, as people do, until both copies of everything have arrived. Not for ever."""
-        deadline = time.monotonic() + self._patience
-        while self.granted and not self._all_arrived():
-            if time.monotonic() > deadline:
-                # The verdict will say what is missing; the rest of the walk need not take long.
-                self._patience = SECONDS_ONCE_DISAPPOINTED
-                return
-            self.page.wait_for_timeout(50)
+        if self.granted and not self.wait_until(self._all_arrived, self._patience):
+            # The verdict will say what is missing; the rest of the walk need not take long.
+            self._patience = min(self._patience, SECONDS_ONCE_DISAPPOINTED)
 
     def _all_arrived(self):
         arrived = Counter(
             event["event_name"]
-            for event in self._sandbox.events()
+            for event in self.events()
             if event["status"] == "deduplicated"
         )
         return Counter(event.name for event in self.expected) <= arrived

@@ -52,7 +52,7 @@ def check_type(value: object, wanted: str, path: str) -> None:
 
 
 def check_choice(value: object, allowed: Collection[Any], path: str) -> None:
-    """Refuse ``value`` unless it is one of ``allowed``. ``True`` is not 1."""
-    if isinstance(value, bool) or not isinstance(value, str | int) or value not in allowed:
+    """Refuse ``value`` unless it is one of ``allowed``."""
+    if not isinstance(value, str | int) or value not in allowed:
         choices = ", ".join(str(choice) for choice in sorted(allowed))
         raise invalid_parameter(path, f"Expected one of {choices}")

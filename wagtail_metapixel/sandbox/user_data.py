@@ -37,8 +37,8 @@ def without_empty(user_data: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_customer_information(keys: set[str]) -> None:
-    """Refuse with 2804050 what Meta calls too little, or too broad, to match anybody."""
-    if not keys or any(keys <= broad for broad in rules.TOO_BROAD):
+    """Refuse with 2804050 what Meta calls too little, or too broad, to match anybody: no key, too."""
+    if any(keys <= broad for broad in rules.TOO_BROAD):
         raise invalid_event(
             2804050,
             "You Haven't Added Sufficient Customer Information Parameter Data For This Event",

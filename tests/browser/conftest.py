@@ -1,0 +1,98 @@
+"""The shop as a process, the sandbox behind Meta's host names, and visitors in Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+EXAMPLE_SITE = Path(__file__).resolve().parents[2] / "example_site"
+sys.path.insert(0, str(EXAMPLE_SITE))
+
+from walking import chromium, processes  # noqa: E402 - the line above makes them known
+from walking.internet import Internet  # noqa: E402
+from walking.shopper import Shopper  # noqa: E402
+
+META_HOSTS = {"EXAMPLE_META_HOSTS": "1"}
+PATIENCE = 10
+
+
+def until(true, seconds=PATIENCE):
+    """Wait until ``true()`` is, and fail if that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    with processes.sandbox_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_shop(sandbox, tmp_path_factory):
+    """Make a shop that is not started yet; the tables and shelves are made only once."""
+    folder = tmp_path_factory.mktemp("shops")
+    filled = folder / "filled.sqlite3"
+
+    def make(name, **options):
+        database = folder / f"{name}.sqlite3"
+        shop = processes.Shop(
+            port=processes.free_port(),
+            database=str(database),
+            sandbox=sandbox.url,
+            log=folder / f"{name}.log",
+            options=META_HOSTS | options,
+        )
+        if filled.exists():
+            shutil.copy(filled, database)
+        else:
+            shop.prepare()
+            shutil.copy(database, filled)
+        return shop
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shop(new_shop):
+    """The shop as it comes: the bank's webhook arrives two seconds after the payment."""
+    with new_shop("shop", EXAMPLE_WEBHOOK_DELAY="2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cached_shop(new_shop):
+    """Behind a full-page cache, and with a bank whose webhook comes at once."""
+    options = {"EXAMPLE_FULL_PAGE_CACHE": "1", "EXAMPLE_WEBHOOK_DELAY": "0"}
+    with new_shop("cached", **options) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with chromium.launched() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser, sandbox):
+    """Make visitors, each with a browser context of their own; the sandbox begins empty."""
+    contexts = []
+
+    def make(shop, *, blocked=(), patience=PATIENCE, **options):
+        context = browser.new_context(**options)
+        context.set_default_timeout(PATIENCE * 1000)
+        contexts.append(context)
+        internet = Internet(context, sandbox, (shop.url, shop.bank), blocked=blocked)
+        return Shopper(context, shop, sandbox, internet, patience=patience)
+
+    sandbox.clear()
+    yield make
+    for context in contexts:
+        context.close()

@@ -1,0 +1,83 @@
+"""Without a yes, nothing: no script, no cookie, no event, from neither side."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import PATIENCE
+
+pytestmark = pytest.mark.browser
+
+SECONDS_OF_SILENCE = 1.5
+
+
+def meta_cookies(shopper):
+    return [name for name in shopper.cookies() if name.startswith(("_fb", "metapixel_e_"))]
+
+
+def look_around(shopper):
+    shopper.search("honey")
+    shopper.open_product()
+    shopper.add_to_cart()
+    shopper.open_cart()
+    shopper.check_out()
+    shopper.wait(SECONDS_OF_SILENCE)
+
+
+@pytest.mark.parametrize("answer", ["refuse", "say nothing"])
+def test_without_a_grant_meta_hears_nothing(shop, sandbox, visit, answer):
+    shopper = visit(shop)
+    shopper.arrive()
+    if answer == "refuse":
+        shopper.refuse()
+    look_around(shopper)
+    assert sandbox.requests == []
+    assert shopper.asked_of_meta() == []
+    assert meta_cookies(shopper) == []
+    assert shopper.all_troubles() == []
+
+
+def test_withdrawal_stops_both_sides_and_takes_the_cookies_away(shop, sandbox, visit):
+    shopper = visit(shop)
+    shopper.arrive()
+    shopper.accept()
+    assert sorted(meta_cookies(shopper)) == ["_fbc", "_fbp"]
+    shopper.withdraw()
+    before = [event["event_id"] for event in sandbox.events()]
+    assert len(before) == 1
+
+    assert shopper.wait_until(lambda: meta_cookies(shopper) == [], PATIENCE)
+    look_around(shopper)
+    assert [event["event_id"] for event in sandbox.events()] == before
+    assert sandbox.totals()["browser"] == 1
+    assert sandbox.totals()["server"] == 1
+    assert meta_cookies(shopper) == []
+    assert shopper.all_troubles() == []
+
+
+def test_grant_after_a_refusal_reports_from_that_page_on(shop, sandbox, visit):
+    shopper = visit(shop)
+    shopper.arrive()
+    shopper.refuse()
+    shopper.open_product()
+    shopper.find("consent-grant-later").click()
+    assert shopper.wait_until(lambda: {event["status"] for event in sandbox.events()} == {"deduplicated"}, PATIENCE)
+    assert sorted(event["event_name"] for event in sandbox.events()) == ["PageView", "ViewContent"]
+    (fbc,) = {copy["user_data"]["fbc"] for e in sandbox.events() for copy in e["copies"]}
+    assert fbc.endswith(".IwAR0MixedCase_AbC-123")
+
+
+def test_staff_are_not_reported_and_the_admin_asks_nobody_else(shop, sandbox, visit):
+    shopper = visit(shop)
+    shopper.page.goto(f"{shop.url}/admin/")
+    shopper.page.locator("[name=username]").fill("admin")
+    shopper.page.locator("[name=password]").fill("admin")
+    with shopper.page.expect_navigation():
+        shopper.page.locator("button[type=submit]").click()
+    assert "metapixel_off" in shopper.cookies()
+    shopper.arrive()
+    shopper.open_product()
+    shopper.find("add-to-cart").click()
+    shopper.wait(SECONDS_OF_SILENCE)
+    assert sandbox.requests == []
+    assert shopper.all_troubles() == []

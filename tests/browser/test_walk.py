@@ -1,0 +1,109 @@
+"""The whole walk, and buying with the webhook and the confirmation page in either order."""
+
+from __future__ import annotations
+
+import pytest
+from walking.shopper import CLICK_ID
+from walking.verdict import judge
+
+from tests.browser.conftest import PATIENCE, until
+
+pytestmark = pytest.mark.browser
+
+SECONDS_OF_SILENCE = 1.5
+
+
+def judged(shopper, sandbox):
+    return judge(
+        shopper.expected,
+        sandbox.events(),
+        click_id=CLICK_ID,
+        refused=sandbox.rejections(),
+        troubles=shopper.all_troubles(),
+    )
+
+
+def go_to_the_bank(shopper):
+    shopper.arrive()
+    shopper.open_product()
+    shopper.accept()
+    shopper.add_to_cart()
+    shopper.open_cart()
+    shopper.check_out()
+    shopper.place_order()
+    shopper.choose_payment()
+
+
+def test_walk_reports_every_event_once_from_both_sides(shop, sandbox, visit):
+    shopper = visit(shop)
+    shopper.walk()
+    verdict = judged(shopper, sandbox)
+    assert verdict, f"\n{verdict}"
+    assert {row.name for row in verdict.rows} == {
+        "PageView",
+        "ViewContent",
+        "Search",
+        "AddToCart",
+        "InitiateCheckout",
+        "AddPaymentInfo",
+        "Purchase",
+        "Lead",
+        "CompleteRegistration",
+    }
+
+
+def test_purchase_counts_once_when_the_confirmation_page_is_first(shop, sandbox, visit):
+    shopper = visit(shop)
+    go_to_the_bank(shopper)
+    shopper.pay()
+    assert sandbox.events("Purchase") == []
+    shopper.return_to_shop()
+    shopper.reload()
+    shopper.hear_of_the_payment_again()
+    verdict = judged(shopper, sandbox)
+    assert verdict, f"\n{verdict}"
+    assert len(sandbox.events("Purchase")) == 1
+
+
+def test_purchase_counts_once_when_the_webhook_is_first(cached_shop, sandbox, visit):
+    shopper = visit(cached_shop)
+    go_to_the_bank(shopper)
+    shopper.pay()
+    assert shopper.wait_until(lambda: sandbox.events("Purchase"), PATIENCE)
+    shopper.return_to_shop()
+    assert shopper.is_paid()
+    shopper.reload()
+    shopper.hear_of_the_payment_again()
+    verdict = judged(shopper, sandbox)
+    assert verdict, f"\n{verdict}"
+    assert len(sandbox.events("Purchase")) == 1
+
+
+def test_shopper_who_never_comes_back_from_the_bank_is_counted(cached_shop, sandbox, visit):
+    shopper = visit(cached_shop)
+    go_to_the_bank(shopper)
+    shopper.pay()
+    mine = shopper.cookies()
+    shopper.page.context.close()
+    until(lambda: sandbox.events("Purchase"))
+    (purchase,) = sandbox.events("Purchase")
+    assert purchase["counts"] == {"browser": 0, "server": 1}
+    (copy,) = purchase["copies"]
+    assert copy["user_data"]["fbp"] == mine["_fbp"]
+    assert copy["user_data"]["fbc"] == mine["_fbc"]
+    assert copy["event_source_url"].startswith(cached_shop.url)
+
+
+def test_confirmation_page_in_another_browser_gets_nothing(cached_shop, sandbox, visit):
+    shopper = visit(cached_shop)
+    go_to_the_bank(shopper)
+    shopper.pay()
+    assert shopper.wait_until(lambda: sandbox.events("Purchase"), PATIENCE)
+    shopper.return_to_shop()
+    friend = visit(cached_shop)
+    friend.arrive()
+    friend.accept()
+    friend.page.goto(shopper.page.url)
+    assert friend.wait_until(lambda: len(friend.events()) == 2, PATIENCE)
+    friend.wait(SECONDS_OF_SILENCE)
+    assert sandbox.events("Purchase")[0]["counts"] == {"browser": 1, "server": 1}

@@ -1,0 +1,763 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.apps import apps
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import AsyncClient, RequestFactory
+from django.urls import path
+from django.utils import timezone
+from wagtail.models import Locale
+
+from tests.factories import PIXEL_ID, PixelFactory, SettingsFactory, SiteFactory
+from wagtail_metapixel import consent, counters, matching, signals, site_settings, tracking, visitor
+from wagtail_metapixel.consent import Choice, Reason
+from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel.models import OutboxEvent, State, Twin, VisitorRecord
+from wagtail_metapixel.tracking import Declared, atrack, remember, track
+from wagtail_metapixel.visitor import Visitor
+
+FBP = f"fb.1.{int(time.time() * 1000)}.1234567890"
+GRANTED = {"metapixel_consent": "granted.0123abcd"}
+COOKIES = GRANTED | {"_fbp": FBP, "sessionid": "s3ss10n"}
+AGENT = "Mozilla/5.0 (X11; Linux x86_64)"
+CART = {"value": Decimal("12.50"), "currency": "EUR", "contents": [{"id": "sku-1", "quantity": 2}]}
+PAID = {"value": 50, "currency": "EUR"}
+PERSON = {"email": "jane.canary@example.com", "phone": "+48 601 234 567", "last_name": "Canary"}
+
+
+def order(number=17):
+    """Stand in for an order of the shop: a saved object with a primary key."""
+    return Group(pk=number)
+
+
+def ask(address="/cart/add/", cookies=COOKIES, method="post", **headers):
+    """Return a buyer's request, as it comes out of our middleware."""
+    headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())} | headers
+    request = RequestFactory().generic(
+        method.upper(),
+        address,
+        headers={"User-Agent": AGENT, "Referer": "http://testserver/shoes/"} | headers,
+        REMOTE_ADDR="203.0.113.7",
+    )
+    visitor.capture(request, by_middleware=True)
+    return request
+
+
+def webhook():
+    """Return the request of a payment provider's machine."""
+    request = RequestFactory().post(
+        "/webhook/", headers={"User-Agent": "Stripe/1.0"}, REMOTE_ADDR="198.51.100.99"
+    )
+    visitor.capture(request, by_middleware=True)
+    return request
+
+
+def echo(request):
+    return visitor.capture(request).echo
+
+
+def told(row=None):
+    """Return the event of a row and its user_data, as Meta will read them."""
+    row = row or OutboxEvent.objects.get()
+    return json.loads(bytes(row.event)), json.loads(bytes(row.user_data))
+
+
+def counted():
+    return {(item.kind, item.reason): count for item, count in counters.waiting().items()}
+
+
+@pytest.fixture
+def shop(db):
+    """A site with one pixel, read into memory."""
+    Locale.objects.get_or_create(language_code="en")  # gone where another test emptied all tables
+    pixel = PixelFactory()
+    counters.clear()
+    yield site_settings.current().site(pixel.settings.site_id)
+    counters.clear()
+
+
+def change(site, **choices):
+    """Save other choices of a site's owner."""
+    row = SettingsFactory._meta.model.objects.get(site_id=site.site_pk)
+    for name, value in choices.items():
+        setattr(row, name, value)
+    row.save()
+
+
+@pytest.fixture
+def debug(settings):
+    settings.DEBUG = True
+
+
+# Recording
+
+
+def test_event_is_recorded_for_the_visitor_who_asked(shop):
+    tracked = track("AddToCart", ask(), **CART)
+    row = OutboxEvent.objects.get()
+    event, user_data = told(row)
+    assert tracked
+    assert (row.site_pk, row.pixel_id, row.state) == (shop.site_pk, PIXEL_ID, State.PENDING)
+    assert (row.keyed, row.twin, row.consent_proof) == (False, Twin.MAYBE, "0123abcd")
+    assert event.pop("event_time") == pytest.approx(time.time(), abs=5)
+    assert event == {
+        "event_name": "AddToCart",
+        "event_id": tracked.event_id,
+        "action_source": "website",
+        "event_source_url": "http://testserver/shoes/",
+        "custom_data": {
+            "value": 12.5,
+            "currency": "EUR",
+            "contents": [{"id": "sku-1", "quantity": 2}],
+            "content_ids": ["sku-1"],
+            "content_type": "product",
+            "num_items": 2,
+        },
+    }
+    assert user_data == {
+        "client_ip_address": "203.0.113.7",
+        "client_user_agent": AGENT,
+        "fbp": FBP,
+    }
+
+
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_recording_is_one_insert_in_a_savepoint(shop, pixels, django_assert_num_queries):
+    if pixels == 2:
+        PixelFactory(pixel_id="9999999999")
+        site_settings.current()
+    request = ask()
+    with django_assert_num_queries(3) as queries:
+        track("Purchase", request, key=order(), **PAID)
+    assert [query["sql"].split()[0] for query in queries] == ["SAVEPOINT", "INSERT", "RELEASE"]
+    assert OutboxEvent.objects.count() == pixels
+
+
+def test_each_pixel_has_a_row_of_its_own_with_the_same_id(shop):
+    PixelFactory(pixel_id="9999999999")
+    track("Lead", ask())
+    rows = OutboxEvent.objects.values_list("pixel_id", "event_id")
+    assert len(rows) == 2
+    assert len({event_id for _pixel, event_id in rows}) == 1
+
+
+def test_pixel_that_did_not_choose_the_event_gets_none(shop):
+    PixelFactory(pixel_id="9999999999", events=["Lead"])
+    track("AddToCart", ask())
+    assert OutboxEvent.objects.get().pixel_id == PIXEL_ID
+
+
+@pytest.mark.parametrize(
+    ("name", "rank"), [("Purchase", 0), ("AddToCart", 20), ("ViewContent", 30), ("Own Event", 25)]
+)
+def test_event_has_the_rank_of_its_name(shop, name, rank):
+    track(name, ask(), **PAID)
+    assert OutboxEvent.objects.get().rank == rank
+
+
+def test_time_is_when_it_happened(shop):
+    placed_at = timezone.now() - timedelta(days=2)
+    track("Purchase", ask(), key=order(), event_time=placed_at, **PAID)
+    row = OutboxEvent.objects.get()
+    assert told(row)[0]["event_time"] == int(placed_at.timestamp())
+    assert abs(row.expires_at - placed_at - timedelta(days=7)) <= timedelta(minutes=31)
+    assert row.twin_expires_at > timezone.now() + timedelta(hours=47)
+
+
+def test_event_of_a_shop_counter_may_be_62_days_old_and_has_no_twin(shop):
+    sold_at = timezone.now() - timedelta(days=60)
+    request = ask()
+    track("Purchase", request, event_time=sold_at, action_source="physical_store", **PAID)
+    row = OutboxEvent.objects.get()
+    assert (row.state, row.twin, row.twin_expires_at) == (State.PENDING, Twin.NO, None)
+    assert row.expires_at > timezone.now() + timedelta(days=1)
+    assert "event_source_url" not in told(row)[0]
+
+
+def test_those_who_listen_hear_of_it_and_cannot_disturb_it(shop):
+    heard = []
+
+    def listen(sender, **arguments):
+        heard.append(arguments)
+        raise RuntimeError
+
+    signals.event_tracked.connect(listen)
+    try:
+        tracked = track("Lead", ask())
+    finally:
+        signals.event_tracked.disconnect(listen)
+    [arguments] = heard
+    assert arguments.pop("signal") is signals.event_tracked
+    assert arguments == {
+        "event_name": "Lead",
+        "event_id": tracked.event_id,
+        "site_pk": shop.site_pk,
+    }
+
+
+# The gate
+
+
+CLOSED = {
+    Reason.UNKNOWN: lambda: ask(cookies={"_fbp": FBP}),
+    Reason.DENIED: lambda: ask(cookies={"metapixel_consent": "denied"}),
+    Reason.GPC: lambda: ask(Sec_GPC="1"),
+    Reason.STAFF: lambda: ask(cookies=COOKIES | {"metapixel_off": ""}),
+    Reason.HOST: lambda: ask(Host="staging.example"),
+}
+
+
+@pytest.mark.parametrize("reason", CLOSED)
+def test_closed_gate_withholds_counts_and_says_why(shop, reason):
+    request = CLOSED[reason]()
+    change(shop)
+    default_site(shop)
+    tracked = track("AddToCart", request, **CART)
+    assert (bool(tracked), tracked.reason) == (False, reason)
+    assert counted() == {(counters.WITHHELD, str(reason)): 1}
+    assert not OutboxEvent.objects.exists()
+    assert echo(request) == []
+
+
+def default_site(site):
+    """Let a site answer for hosts that nobody listed."""
+    SiteFactory._meta.model.objects.update(is_default_site=False)
+    SiteFactory._meta.model.objects.filter(pk=site.site_pk).update(is_default_site=True)
+    site_settings.clear()
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [({"enabled": False}, Reason.DISABLED), ({"consent_provider": ""}, Reason.NO_PROVIDER)],
+)
+def test_owner_closes_the_gate(shop, choices, reason):
+    change(shop, **choices)
+    assert track("Lead", ask()).reason == reason
+
+
+@pytest.mark.parametrize("reason", CLOSED)
+def test_closed_gate_parses_nothing_of_a_person(shop, reason, monkeypatch):
+    request, parsed = CLOSED[reason](), []
+    default_site(shop)
+    site_settings.current()
+    for module, name in [(matching, "match"), (visitor, "read"), (visitor, "client_ip_address")]:
+        monkeypatch.setattr(module, name, lambda *args, **kwargs: parsed.append(args))
+    track("Lead", request, user_data=PERSON)
+    remember(request, order())
+    assert parsed == []
+
+
+def test_withheld_event_touches_no_database(shop, django_assert_num_queries):
+    request = ask(cookies={})
+    with django_assert_num_queries(0):
+        track("Lead", request)
+
+
+def test_those_who_listen_hear_what_was_withheld(shop):
+    heard = []
+
+    def listen(event_name, reason, site_pk, **_kwargs):
+        heard.append((event_name, reason, site_pk))
+
+    signals.event_withheld.connect(listen)
+    try:
+        track("Lead", ask(cookies={}))
+    finally:
+        signals.event_withheld.disconnect(listen)
+    assert heard == [("Lead", str(Reason.UNKNOWN), shop.site_pk)]
+
+
+def test_event_by_which_meta_could_recognise_nobody_is_withheld(shop):
+    request = RequestFactory().post("/", headers={"Cookie": "metapixel_consent=granted"})
+    request.META["REMOTE_ADDR"] = "10.0.0.1"
+    assert track("Lead", request).reason == Reason.NO_IDENTIFIER
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"), [("granted", ""), ("denied", Reason.DENIED), ("yes", Reason.UNKNOWN)]
+)
+def test_decision_kept_from_earlier_opens_or_closes_the_gate(shop, stated, reason):
+    site = SiteFactory._meta.model.objects.get(pk=shop.site_pk)
+    tracked = track("Lead", site=site, consent=stated, user_data=PERSON)
+    assert tracked.reason == reason
+
+
+# Transactions
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rolled_back_order_is_neither_recorded_nor_echoed(shop):
+    request = ask()
+    with pytest.raises(ZeroDivisionError):
+        place_order_that_fails(request)
+    assert not OutboxEvent.objects.exists()
+    assert echo(request) == []
+
+
+def place_order_that_fails(request):
+    with transaction.atomic():
+        assert track("Purchase", request, key=order(), **PAID)
+        raise ZeroDivisionError
+
+
+@pytest.mark.django_db(transaction=True)
+def test_savepoint_that_is_rolled_back_takes_its_event_along(shop):
+    request = ask()
+    with transaction.atomic():
+        with pytest.raises(ZeroDivisionError):
+            place_order_that_fails(request)
+        track("Lead", request)
+    assert OutboxEvent.objects.get().event_name == "Lead"
+    assert [copy["n"] for copy in echo(request)] == ["Lead"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_event_is_echoed_once_its_order_is_committed(shop):
+    request = ask()
+    with transaction.atomic():
+        tracked = track("Purchase", request, key=order(), net_revenue=9, **PAID)
+        assert echo(request) == []
+    [copy] = echo(request)
+    assert (copy["i"], copy["n"], copy["x"]) == (tracked.event_id, "Purchase", [PIXEL_ID])
+    assert copy["p"] == {"value": 50, "currency": "EUR"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outside_a_transaction_the_echo_is_there_at_once(shop):
+    request = ask()
+    track("Lead", request)
+    assert len(echo(request)) == 1
+
+
+def test_event_that_happened_elsewhere_is_not_echoed(shop, django_capture_on_commit_callbacks):
+    request = ask()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert track("Lead", request, action_source="phone_call")
+    assert echo(request) == []
+
+
+def test_without_our_middleware_nobody_would_take_the_echo(
+    shop, django_capture_on_commit_callbacks
+):
+    request = RequestFactory().post("/", headers={"Cookie": f"metapixel_consent=granted; _fbp={FBP}"})
+    with django_capture_on_commit_callbacks(execute=True):
+        assert track("Lead", request)
+    assert echo(request) == []
+
+
+@pytest.fixture
+def broken_insert(monkeypatch):
+    """Let the database refuse our INSERTs: a column that may not be empty is."""
+
+    def row_without_site(*args, make=tracking._rows, **kwargs):
+        rows = make(*args, **kwargs)
+        for row in rows:
+            row.site_pk = None
+        return rows
+
+    monkeypatch.setattr(tracking, "_rows", row_without_site)
+    monkeypatch.setattr(visitor, "_record_digest", lambda key, snapshot: None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("verb", ["track", "remember"])
+def test_database_that_refuses_our_row_leaves_the_callers_transaction_alone(
+    shop, broken_insert, verb, caplog
+):
+    request = ask()
+    with transaction.atomic():
+        Group.objects.create(name="before")
+        if verb == "track":
+            done = track("Purchase", request, key=order(), **PAID)
+        else:
+            done = remember(request, order())
+        Group.objects.create(name="after")
+    assert not done
+    assert set(Group.objects.values_list("name", flat=True)) == {"before", "after"}
+    assert echo(request) == []
+    assert "IntegrityError" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_visitor_that_cannot_be_read_leaves_the_callers_transaction_alone(shop, monkeypatch):
+    monkeypatch.setattr(VisitorRecord._meta, "db_table", "no_such_table")
+    with transaction.atomic():
+        Group.objects.create(name="before")
+        assert not track("Purchase", key=order(), **PAID)
+        Group.objects.create(name="after")
+    assert Group.objects.count() == 2
+    assert sum(counted().values()) == 1
+
+
+# Keys
+
+
+def test_any_number_of_signals_for_one_fact_have_one_id(shop):
+    request = ask()
+    remember(request, order())
+    signals_of_one_order = [
+        track("Purchase", request, key=order(), **PAID),
+        track("Purchase", request, key=order(), **PAID),
+        track("Purchase", key=order(), **PAID),
+        track("Purchase", webhook(), key=order(), **PAID),
+    ]
+    assert all(signals_of_one_order)
+    assert len({tracked.event_id for tracked in signals_of_one_order}) == 1
+    assert set(OutboxEvent.objects.values_list("keyed", flat=True)) == {True}
+
+
+def test_another_key_name_or_site_is_another_event(shop):
+    other = SiteFactory(hostname="other.example")
+    PixelFactory(settings__site=other, hosts="testserver")
+    ids = [
+        track("Purchase", ask(), key=order(), **PAID).event_id,
+        track("Purchase", ask(), key=order(18), **PAID).event_id,
+        track("Purchase", ask(), key=(order(), 1), **PAID).event_id,
+        track("Lead", ask(), key=order()).event_id,
+        track("Purchase", ask(), key=order(), site=other, **PAID).event_id,
+    ]
+    assert "" not in ids
+    assert len(set(ids)) == 5
+
+
+def test_events_without_a_key_are_each_their_own(shop):
+    assert track("AddToCart", ask()).event_id != track("AddToCart", ask()).event_id
+
+
+# Mistakes of a developer, and data that cannot be sent
+
+MISTAKES = {
+    "event_name": lambda: track("purchase", ask(), **PAID),
+    "key": lambda: track("Purchase", ask(), key=Group(), **PAID),
+    "currency": lambda: track("Purchase", ask(), value=1),
+    "value": lambda: track("Purchase", ask(), value="12,50", currency="EUR"),
+    "email": lambda: track("Lead", ask(), email="jane.canary@example.com"),
+    "event_time": lambda: track("Lead", ask(), event_time=datetime(2026, 1, 1)),  # noqa: DTZ001
+    "action_source": lambda: track("Lead", ask(), action_source="shop"),
+    "contents": lambda: track("AddToCart", ask(), contents="sku-1"),
+}
+
+
+@pytest.mark.parametrize("field", MISTAKES)
+def test_mistake_raises_while_debugging(shop, debug, field):
+    with pytest.raises(EventError) as raised:
+        MISTAKES[field]()
+    assert raised.value.field == field
+    assert "canary" not in str(raised.value)
+    assert not OutboxEvent.objects.exists()
+
+
+@pytest.mark.parametrize("field", MISTAKES)
+def test_mistake_is_counted_in_production_and_raises_nothing(shop, field):
+    MISTAKES[field]()
+    assert any(
+        kind == counters.DIAGNOSTIC and reason.startswith(f"{field}: ")
+        for kind, reason in counted()
+    )
+    assert not any(kind == counters.FAILED for kind, _reason in counted())
+
+
+@pytest.mark.parametrize(
+    ("reason", "parameters"),
+    [
+        ("currency", {"value": 5}),
+        ("value", {"currency": "EUR"}),
+        ("value", {"value": float("nan"), "currency": "EUR"}),
+        ("event_time", {**PAID, "event_time": datetime(2020, 1, 1, tzinfo=UTC)}),
+        ("event_time", {**PAID, "event_time": "2999-01-01T00:00:00+00:00"}),
+        ("action_source", {**PAID, "action_source": "shop"}),
+        ("contents.id", {**PAID, "contents": [{"quantity": 1}]}),
+    ],
+)
+def test_what_meta_would_refuse_is_stored_as_rejected_without_the_person(
+    shop, reason, parameters, django_capture_on_commit_callbacks
+):
+    request = ask()
+    with django_capture_on_commit_callbacks(execute=True):
+        tracked = track("Purchase", request, key=order(), user_data=PERSON, **parameters)
+    row = OutboxEvent.objects.get()
+    assert not tracked
+    assert tracked.reason == row.reason
+    assert row.reason.startswith(f"{reason}: ")
+    assert (row.state, bytes(row.user_data)) == (State.REJECTED, b"{}")
+    assert row.final_at
+    assert echo(request) == []
+
+
+def test_bad_value_of_one_field_costs_that_field_alone(shop):
+    assert track("AddToCart", ask(), value=-5, currency="EUR", content_name="Shoe")
+    assert told()[0]["custom_data"] == {"currency": "EUR", "content_name": "Shoe"}
+
+
+WEIRD = [object(), b"\xff", float("inf"), "\ud800\x00", [[[]]], {"a": {}}, 10**400, lambda: 1]
+
+
+@pytest.mark.parametrize("value", WEIRD, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("argument", ["name", "key", "value", "contents", "user_data", "event_time"])
+def test_nothing_raises_in_production(shop, argument, value):
+    arguments = {"name": "Purchase", "key": order(), **PAID, argument: value}
+    track(arguments.pop("name"), ask(), **arguments)
+    with transaction.atomic():
+        assert OutboxEvent.objects.count() <= 1
+
+
+def test_failure_is_logged_without_what_it_may_have_held(shop, monkeypatch, caplog):
+    def fail(*_args, **_kwargs):
+        raise RuntimeError("jane.canary@example.com")
+
+    monkeypatch.setattr(tracking, "_user_data", fail)
+    tracked = track("Lead", ask(), user_data=PERSON)
+    assert (bool(tracked), tracked.reason) == (False, "RuntimeError")
+    assert counted() == {(counters.FAILED, "RuntimeError"): 1}
+    assert "canary" not in caplog.text
+
+
+# What is known of a person
+
+
+def test_nothing_about_a_person_is_stored_as_it_was_told(shop, caplog):
+    caplog.set_level(logging.DEBUG)
+    request = ask()
+    remember(request, order())
+    track("Purchase", request, key=order(), user_data=PERSON, **PAID)
+    track("Purchase", key=order(), user_data=PERSON, **PAID)
+    track("Purchase", request, key=order(), user_data=PERSON, value=1)
+    counters.flush(using="default")
+    assert OutboxEvent.objects.count() == 3
+    written = caplog.text.encode() + b"".join(every_column())
+    for raw in (b"canary", b"601234567", b"601 234 567"):
+        assert raw not in written.lower()
+    assert hashlib.sha256(b"jane.canary@example.com").hexdigest().encode() in written
+
+
+def every_column():
+    for model in apps.get_app_config("wagtail_metapixel").get_models():
+        for row in model.objects.values_list():
+            for value in row:
+                yield bytes(value) if isinstance(value, memoryview | bytes) else str(value).encode()
+
+
+def test_user_data_is_hashed_for_advanced_matching(shop):
+    track("Lead", ask(), user_data=PERSON)
+    user_data = told()[1]
+    assert user_data["em"] == [hashlib.sha256(b"jane.canary@example.com").hexdigest()]
+    assert user_data["ph"] == [hashlib.sha256(b"48601234567").hexdigest()]
+    assert user_data["client_ip_address"] == "203.0.113.7"
+
+
+def test_user_data_is_not_even_looked_at_without_advanced_matching(shop, monkeypatch):
+    change(shop, advanced_matching=False)
+    monkeypatch.delattr(matching, "match")
+    assert track("Lead", ask(), user_data=PERSON)
+    assert sorted(told()[1]) == ["client_ip_address", "client_user_agent", "fbp"]
+
+
+def test_phone_numbers_belong_to_the_country_of_the_site(shop):
+    change(shop, phone_region="PL")
+    track("Lead", ask(), user_data={"phone": "601 234 567"})
+    assert told()[1]["ph"] == [hashlib.sha256(b"48601234567").hexdigest()]
+
+
+def test_rows_can_be_found_again_by_session_browser_and_identifier(shop):
+    track("Lead", ask(), user_data=PERSON)
+    digests = OutboxEvent.objects.get().digests.split()
+    assert len(digests) == len(set(digests)) == 4  # session, fbp, e-mail, phone
+
+
+# The visitor kept with an order
+
+
+def test_visitor_kept_with_the_order_speaks_for_it_in_a_webhook(shop):
+    assert remember(ask(), order())
+    request = webhook()
+    assert track("Purchase", request, key=order(), **PAID)
+    event, user_data = told()
+    assert user_data == {"client_ip_address": "203.0.113.7", "client_user_agent": AGENT, "fbp": FBP}
+    assert event["event_source_url"] == "http://testserver/shoes/"
+    assert OutboxEvent.objects.get().consent_proof == "0123abcd"
+    assert echo(request) == []
+
+
+@pytest.mark.parametrize("request_of_work", [webhook, lambda: None], ids=["webhook", "none"])
+def test_without_a_visitor_kept_nobody_lends_his_own(shop, request_of_work):
+    tracked = track("Purchase", request_of_work(), key=order(), user_data=PERSON, **PAID)
+    assert tracked.reason == Reason.NO_VISITOR
+
+
+def test_webhook_lends_nothing_to_a_stated_consent_either(shop):
+    site = SiteFactory._meta.model.objects.get(pk=shop.site_pk)
+    person = {"consent": "granted", "user_data": PERSON, "site": site}
+    assert track("Purchase", webhook(), key=order(), **person, **PAID)
+    event, user_data = told()
+    assert sorted(user_data) == ["em", "ln", "ph"]
+    assert "event_source_url" not in event
+
+
+def test_visitor_of_a_webhook_decides_the_site(shop):
+    other = SiteFactory(hostname="other.example")
+    PixelFactory(settings__site=other, pixel_id="9999999999", hosts="other.example")
+    remember(ask(Host="other.example", Referer="http://other.example/"), order())
+    track("Purchase", webhook(), key=order(), **PAID)
+    row = OutboxEvent.objects.get()
+    assert (row.site_pk, row.pixel_id) == (other.pk, "9999999999")
+
+
+def test_staff_who_press_the_button_lend_nothing_and_do_not_stop_it(shop):
+    remember(ask(), order())
+    staff = ask(cookies=COOKIES | {"metapixel_off": "", "_fbp": "fb.1.1700000000000.1"})
+    assert track("Purchase", staff, key=order(), **PAID)
+    assert told()[1]["fbp"] == FBP
+    assert echo(staff) == []
+
+
+def test_buyers_own_request_goes_before_the_visitor_kept(shop):
+    remember(ask(), order())
+    track("Purchase", ask(**{"User-Agent": "Another/1.0"}), key=order(), **PAID)
+    assert told()[1]["client_user_agent"] == "Another/1.0"
+
+
+def test_buyer_who_refuses_meanwhile_is_not_overruled_by_the_visitor_kept(shop):
+    remember(ask(), order())
+    request = ask(cookies=COOKIES | {"metapixel_consent": "denied"})
+    assert track("Purchase", request, key=order(), **PAID).reason == Reason.DENIED
+
+
+@pytest.mark.parametrize(
+    "request_of_nobody",
+    [*CLOSED.values(), webhook, lambda: ask(cookies={})],
+    ids=[*map(str, CLOSED), "webhook", "no cookies"],
+)
+def test_nobody_is_kept_without_consent(shop, request_of_nobody):
+    default_site(shop)
+    assert remember(request_of_nobody(), order()) is False
+    assert not VisitorRecord.objects.exists()
+
+
+def test_webhook_does_not_replace_the_visitor_kept(shop):
+    change(shop, consent_provider="not_required")
+    assert remember(ask(), order())
+    assert remember(webhook(), order()) is False
+    assert VisitorRecord.objects.count() == 1
+
+
+def test_keeping_a_visitor_raises_for_a_mistake_only_while_debugging(shop, settings):
+    assert remember(ask(), Group()) is False
+    settings.DEBUG = True
+    with pytest.raises(EventError, match="key"):
+        remember(ask(), Group())
+
+
+def test_given_visitor_speaks_for_himself(shop):
+    person = Visitor(site_pk=shop.site_pk, host="testserver", fbp=FBP, consent="granted")
+    request = ask()
+    assert track("Lead", request, visitor=person)
+    assert told()[1] == {"fbp": FBP}
+    assert not track("Lead", visitor=Visitor(site_pk=shop.site_pk, host="testserver", fbp=FBP))
+
+
+# Async
+
+
+async def add_to_cart(request):
+    """A view of an async shop."""
+    tracked = await atrack("AddToCart", request, **CART)
+    return HttpResponse(tracked.event_id)
+
+
+async def forgot_to_await(request):
+    """A view that calls the sync function in the event loop."""
+    try:
+        return HttpResponse(track("AddToCart", request).reason)
+    except EventError as error:
+        return HttpResponse(f"raised {error.field}")
+
+
+urlpatterns = [path("add/", add_to_cart), path("forgot/", forgot_to_await)]
+
+
+def post_async(address):
+    headers = {"cookie": f"metapixel_consent=granted; _fbp={FBP}", "user-agent": AGENT}
+    return async_to_sync(AsyncClient().post)(address, headers=headers)
+
+
+@pytest.mark.urls(__name__)
+def test_async_view_tracks_with_atrack(shop):
+    response = post_async("/add/")
+    assert response.content.decode() == OutboxEvent.objects.get().event_id
+
+
+@pytest.mark.urls(__name__)
+@pytest.mark.django_db(transaction=True)
+def test_async_view_hands_the_echo_to_its_own_response(shop):
+    response = post_async("/add/")
+    assert [name[:12] for name in response.cookies] == ["metapixel_e_"]
+    assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.urls(__name__)
+def test_track_in_an_event_loop_raises_while_debugging(shop, debug):
+    assert post_async("/forgot/").content == b"raised track"
+
+
+@pytest.mark.urls(__name__)
+def test_track_in_an_event_loop_is_counted_in_production(shop):
+    assert b"atrack" in post_async("/forgot/").content
+    assert [kind for kind, _reason in counted()] == [counters.DIAGNOSTIC]
+    assert not OutboxEvent.objects.exists()
+
+
+# Page events
+
+
+def declared(name="ViewContent", event_id="1" * 32, **custom_data):
+    return Declared(event_name=name, event_id=event_id, custom_data=custom_data)
+
+
+def collect(site, items, *, person=None, pixel_failed=False):
+    person = person or Visitor(
+        site_pk=site.site_pk, host="testserver", url="http://testserver/shoes/", fbp=FBP
+    )
+    decision = consent.Decision(None, Choice.GRANTED, "proof", site.pixels)
+    return tracking.collect(items, person, decision, site, pixel_failed=pixel_failed)
+
+
+def test_page_events_of_a_view_are_one_insert(shop, django_assert_num_queries):
+    with django_assert_num_queries(3):
+        found = collect(shop, [declared("PageView", "0" * 32), declared(value=5, currency="EUR")])
+    assert found == 2
+    page_view, view_content = OutboxEvent.objects.order_by("event_id")
+    assert (page_view.event_name, page_view.keyed, page_view.twin) == ("PageView", False, "maybe")
+    event, user_data = told(view_content)
+    assert event["event_id"] == "1" * 32
+    assert event["custom_data"] == {"value": 5, "currency": "EUR"}
+    assert user_data == {"fbp": FBP}
+
+
+def test_page_event_has_no_twin_where_metas_script_was_blocked(shop):
+    collect(shop, [declared()], pixel_failed=True)
+    row = OutboxEvent.objects.get()
+    assert (row.twin, row.twin_expires_at) == (Twin.NO, None)
+
+
+def test_page_event_that_no_pixel_chose_is_counted(shop):
+    PixelFactory._meta.model.objects.update(events=["Lead"])
+    site_settings.clear()
+    site = site_settings.current().site(shop.site_pk)
+    assert collect(site, [declared()]) == 0
+    assert counted() == {(counters.WITHHELD, str(Reason.NO_PIXEL)): 1}
+
+
+def test_page_events_of_somebody_unrecognisable_are_counted_one_by_one(shop):
+    person = Visitor(site_pk=shop.site_pk, host="testserver")
+    assert collect(shop, [declared(), declared(event_id="2" * 32)], person=person) == 0
+    assert counted() == {(counters.WITHHELD, str(Reason.NO_IDENTIFIER)): 2}

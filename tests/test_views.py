@@ -1,0 +1,773 @@
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.core import signing
+from django.db import DatabaseError, connection, connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wagtail.models import Site
+
+from tests.factories import (
+    PIXEL_ID,
+    OutboxEventFactory,
+    PixelFactory,
+    SettingsFactory,
+    SiteFactory,
+)
+from wagtail_metapixel import catalogue, counters, keys, payloads, site_settings, visitor
+from wagtail_metapixel.consent import Reason
+from wagtail_metapixel.models import (
+    AnsweredTicket,
+    ConsentProof,
+    MetaPixelSettings,
+    OutboxEvent,
+    State,
+    VisitorRecord,
+    Withdrawal,
+)
+from wagtail_metapixel.visitor import Visitor
+
+pytestmark = pytest.mark.django_db
+
+ENDPOINTS = ("collect", "echo", "ticket", "consent")
+AGENT = "Mozilla/5.0 (X11; Linux x86_64)"
+IP = "203.0.113.7"
+MS = int(time.time() * 1000)
+FBP, OTHER_FBP = f"fb.1.{MS}.1234567890", f"fb.1.{MS}.999"
+FBC = f"fb.1.{MS}.IwAR0Click_Id-x"
+GRANTED = "metapixel_consent=granted.0123abcd"
+OWN = {"Sec-Fetch-Site": "same-origin", "Origin": "http://testserver", "User-Agent": AGENT}
+CLIENT = Client(enforce_csrf_checks=True)
+
+
+@pytest.fixture(autouse=True)
+def clean_counters():
+    counters.clear()
+    yield
+    counters.clear()
+
+
+@pytest.fixture
+def site():
+    """A site with a pixel, its settings read already."""
+    PixelFactory()
+    site_settings.refresh()
+    return SiteFactory()
+
+
+def send(endpoint, data, *, cookie=GRANTED, content_type="text/plain;charset=UTF-8", **headers):
+    """Post ``data`` as metapixel.js does; headers given replace its own, ``None`` removes."""
+    body = data if isinstance(data, (bytes, str)) else json.dumps(data)
+    sent = {**OWN, "Cookie": cookie, **{name.replace("_", "-"): v for name, v in headers.items()}}
+    sent = {name: value for name, value in sent.items() if value is not None}
+    address = f"/metapixel/{endpoint}/"
+    return CLIENT.post(address, body, content_type=content_type, headers=sent, REMOTE_ADDR=IP)
+
+
+def page_view(**told):
+    return {"event_id": str(uuid.uuid4()), "event_name": "PageView", **told}
+
+
+def declared(site, name="ViewContent", **custom_data):
+    """Return an event as metapixel.js posts what a page declared."""
+    text = payloads.declaration(name, custom_data)
+    signature = keys.sign_declaration(text, site.pk)
+    return {"event_id": str(uuid.uuid4()), "declaration": text, "signature": signature}
+
+
+def view(*events, **told):
+    """Return the body of collect/ for a page view."""
+    return {
+        "url": "http://testserver/p/?fbclid=AbC",
+        "referrer": "https://www.facebook.com/",
+        "fbp": FBP,
+        "fbc": None,
+        "domain": None,
+        "pixel": "loaded",
+        "events": list(events) or [page_view()],
+        **told,
+    }
+
+
+def a_body_for(endpoint):
+    ticket = keys.sign_ticket({"n": "Purchase", "i": "1" * 32}, SiteFactory().pk)
+    bodies = {"collect": view(), "echo": {"ids": ["1" * 32]}, "consent": {"choice": "granted"}}
+    return bodies.get(endpoint, {"ticket": ticket})
+
+
+def stored():
+    """Return what waits for Meta: pairs of event and user_data."""
+    rows = OutboxEvent.objects.order_by("pk")
+    return [(json.loads(bytes(row.event)), json.loads(bytes(row.user_data))) for row in rows]
+
+
+def counted(kind):
+    return {item.reason for item in counters.waiting() if item.kind == kind}
+
+
+def is_private(response):
+    return set(response["Cache-Control"].split(", ")) == {"private", "no-store"}
+
+
+def refuses(response, status):
+    """Tell whether a request was turned away as it has to be."""
+    return response.status_code == status and not response.cookies and is_private(response)
+
+
+# The door of all four
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])
+def test_only_a_post_comes_in(site, django_assert_num_queries, method):
+    for endpoint in ENDPOINTS:
+        with django_assert_num_queries(0):
+            response = getattr(CLIENT, method)(f"/metapixel/{endpoint}/", headers=OWN)
+        assert refuses(response, 405)
+        assert response["Allow"] == "POST"
+
+
+REFUSED_ORIGINS = [
+    {"Sec_Fetch_Site": "cross-site"},
+    {"Sec_Fetch_Site": "same-site"},
+    {"Sec_Fetch_Site": "none"},
+    {"Origin": "null"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "http://testserver:8000"},
+    {"Origin": "http://sub.testserver"},
+    {"Origin": "http://testserver.evil.example"},
+    {"Origin": "http://testserver@evil.example"},
+    {"Origin": "http://evil.example/testserver"},
+    {"Origin": "ftp://testserver"},
+    {"Origin": "testserver"},
+    {"Origin": "http://["},
+    {"Origin": None, "Sec_Fetch_Site": None},
+    {"Origin": None, "Sec_Fetch_Site": None, "Referer": "https://evil.example/testserver"},
+    {"Origin": None, "Sec_Fetch_Site": None, "Referer": "about:blank"},
+    {"Origin": "https://evil.example", "Sec_Fetch_Site": None, "Referer": "http://testserver/"},
+]
+ACCEPTED_ORIGINS = [
+    {},
+    {"Origin": None},
+    {"Sec_Fetch_Site": None},
+    {"Origin": "HTTP://TestServer"},
+    {"Origin": "https://testserver"},
+    {"Origin": None, "Sec_Fetch_Site": None, "Referer": "http://testserver/p/"},
+]
+
+
+@pytest.mark.parametrize("headers", REFUSED_ORIGINS, ids=str)
+def test_a_request_of_another_origin_is_refused(site, django_assert_num_queries, headers):
+    bodies = {endpoint: a_body_for(endpoint) for endpoint in ENDPOINTS}
+    site_settings.refresh()
+    with django_assert_num_queries(0):
+        responses = [send(endpoint, body, **headers) for endpoint, body in bodies.items()]
+    assert all(refuses(response, 403) for response in responses)
+
+
+@pytest.mark.parametrize("headers", ACCEPTED_ORIGINS, ids=str)
+def test_a_request_of_our_own_page_comes_in(site, headers):
+    assert send("collect", view(), **headers).status_code == 204
+    assert len(stored()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"{", "text/plain", 400),
+        (b"null", "text/plain", 400),
+        (b"1", "text/plain", 400),
+        (b'"x"', "text/plain", 400),
+        (b"[]", "text/plain", 400),
+        (b"[{}]", "text/plain", 400),
+        (b"{}", "text/plain", 400),
+        (b"\xef\xbb\xbf{}", "text/plain", 400),
+        ("{}".encode("utf-16"), "text/plain", 400),
+        (b"\xff\xfe\xfd", "text/plain", 400),
+        (b"\x1f\x8b\x08gzip", "text/plain", 400),
+        (b'{"events":' + b"9" * 5000 + b"}", "text/plain", 400),
+        (b'{"a":' * 8 + b"1" + b"}" * 8, "text/plain", 400),
+        (b"[" * 8000, "text/plain", 400),
+        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", "text/plain", 400),
+        (b'{"a":' + b"[" * 900 + b"]" * 900 + b"}", "text/plain", 400),
+        (b'{"a":"' + b"x" * 20000 + b'"}', "text/plain", 413),
+        (b'{"a":"' + b"x" * 3_000_000 + b'"}', "text/plain", 413),
+        (b"a=b", "application/x-www-form-urlencoded", 415),
+        (b"{}", "multipart/form-data; boundary=x", 415),
+        (b"{}", "application/csp-report", 415),
+        (b"{}", "", 415),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_body_of_another_shape_is_refused(
+    site, django_assert_num_queries, body, content_type, status
+):
+    with django_assert_num_queries(0):
+        responses = [send(endpoint, body, content_type=content_type) for endpoint in ENDPOINTS]
+    assert all(refuses(response, status) for response in responses)
+    assert not counted(counters.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("length", "status"), [("0", 400), ("-1", 411), ("", 411), ("x", 411), ("1e3", 411)]
+)
+def test_a_body_whose_length_is_not_told_is_refused(site, length, status):
+    response = CLIENT.generic(
+        "POST", "/metapixel/collect/", b"{}", "text/plain", headers=OWN, CONTENT_LENGTH=length
+    )
+    assert refuses(response, status)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "TEXT/PLAIN"])
+def test_a_script_and_a_beacon_come_in(site, content_type):
+    send("collect", view(), content_type=content_type)
+    assert len(stored()) == 1
+
+
+def test_staff_and_hosts_without_a_site_are_turned_away(site, django_assert_num_queries):
+    Site.objects.exclude(pk=site.pk).delete()
+    bodies = {endpoint: a_body_for(endpoint) for endpoint in ENDPOINTS}
+    site_settings.refresh()
+    for endpoint, body in bodies.items():
+        with django_assert_num_queries(0):
+            assert refuses(send(endpoint, body, cookie=f"{GRANTED}; metapixel_off="), 204)
+            assert refuses(send(endpoint, body, Host="elsewhere.example"), 404)
+
+
+def test_strangers_come_in_where_the_shop_asks_for_a_login(site, settings):
+    login = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, login]
+    for endpoint in ENDPOINTS:
+        assert send(endpoint, a_body_for(endpoint)).status_code in {200, 204}
+
+
+def test_our_own_short_transaction_is_enough_where_requests_are_atomic(site, monkeypatch):
+    monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        send("collect", view())
+    savepoints = [q for q in queries.captured_queries if q["sql"].startswith("SAVEPOINT")]
+    assert len(stored()) == len(savepoints) == 1
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("error", [DatabaseError, RuntimeError, KeyError])
+def test_a_fault_of_our_own_is_no_fault_of_the_shop(site, monkeypatch, caplog, endpoint, error):
+    def fail(*args, **kwargs):
+        raise error("jane@example.com")
+
+    for module, name in (
+        ("tracking", "collect"),
+        ("views", "_copies"),
+        ("keys", "read_ticket"),
+        ("privacy", "prove"),
+    ):
+        monkeypatch.setattr(f"wagtail_metapixel.{module}.{name}", fail)
+    response = send(endpoint, a_body_for(endpoint))
+    assert refuses(response, 204)
+    assert counted(counters.FAILED) == {error.__name__}
+    assert error.__name__ in caplog.text
+    assert "jane@example.com" not in caplog.text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+ODD_TEXTS = st.text() | st.sampled_from(
+    ["http://[", "http://testserver:x/", "fb.1.1.1", "granted", "PageView", "\ud800", "1" * 32]
+)
+EVENTS = st.fixed_dictionaries(
+    {"event_id": st.just(str(uuid.UUID(int=0, version=4))) | JSON},
+    optional={
+        "event_name": st.just("PageView") | JSON,
+        "declaration": st.none() | ODD_TEXTS | JSON,
+        "signature": ODD_TEXTS | JSON,
+    },
+)
+BODIES = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(["url", "referrer", "fbp", "fbc", "domain", "pixel"], ODD_TEXTS | JSON),
+        "events": st.lists(EVENTS | JSON, max_size=4) | JSON,
+        "ids": st.lists(ODD_TEXTS | JSON, max_size=3) | JSON,
+        "ticket": ODD_TEXTS | JSON,
+        "choice": st.sampled_from(["granted", "denied", "withdrawn"]) | JSON,
+    },
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@settings(
+    max_examples=70, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=BODIES | JSON)
+def test_no_body_whatsoever_ends_in_a_fault(site, endpoint, body):
+    response = send(endpoint, json.dumps(body))
+    assert response.status_code in {200, 204, 400}
+    assert not counted(counters.FAILED)
+    assert is_private(response)
+
+
+# collect/: what is recorded
+
+
+def test_a_page_view_and_what_the_page_declared_are_one_insert(site):
+    body = view(page_view(), declared(site, value=5, currency="EUR"), declared(site, "Search"))
+    with CaptureQueriesContext(connection) as queries:
+        response = send("collect", body)
+    inserts = [q for q in queries.captured_queries if q["sql"].startswith("INSERT")]
+    assert (response.status_code, response.content, len(inserts)) == (204, b"", 1)
+    assert [event["event_name"] for event, _ in stored()] == ["PageView", "ViewContent", "Search"]
+    assert is_private(response)
+
+
+def test_a_recorded_event_is_the_twin_of_what_the_browser_sends(site):
+    told = declared(site, value=5, currency="EUR")
+    send("collect", view(told))
+    [(event, user_data)] = stored()
+    assert abs(event.pop("event_time") - time.time()) < 5
+    assert event == {
+        "event_name": "ViewContent",
+        "event_id": told["event_id"],
+        "action_source": "website",
+        "event_source_url": "http://testserver/p/?fbclid=AbC",
+        "referrer_url": "https://www.facebook.com/",
+        "custom_data": {"value": 5, "currency": "EUR"},
+    }
+    assert user_data == {"client_ip_address": IP, "client_user_agent": AGENT, "fbp": FBP}
+    row = OutboxEvent.objects.get()
+    assert (row.site_pk, row.pixel_id, row.consent_proof) == (site.pk, PIXEL_ID, "0123abcd")
+
+
+@pytest.mark.parametrize(
+    ("pixel", "twin"), [("loaded", "maybe"), ("unknown", "maybe"), ("failed", "no")]
+)
+def test_without_metas_script_there_is_no_twin(site, pixel, twin):
+    send("collect", view(pixel=pixel))
+    assert OutboxEvent.objects.get().twin == twin
+
+
+def test_who_the_visitor_is_comes_from_the_request_and_never_from_the_body(site):
+    forged = {"client_ip_address": "198.51.100.1", "client_user_agent": "forged", "em": "x" * 64}
+    send("collect", view(page_view(user_data=forged, event_time=1), **forged, user_data=forged))
+    [(event, user_data)] = stored()
+    assert user_data == {"client_ip_address": IP, "client_user_agent": AGENT, "fbp": FBP}
+    assert event["event_time"] > 1
+
+
+@pytest.mark.parametrize(
+    "url", ["https://evil.example/p/", "http://[", "javascript:alert(1)", "", 7, "x" * 5000]
+)
+def test_a_page_elsewhere_is_not_believed(site, url):
+    send("collect", view(url=url), Referer="http://testserver/q/")
+    assert stored()[0][0]["event_source_url"] == "http://testserver/q/"
+
+
+def test_the_page_is_stored_without_what_is_private(site):
+    send("collect", view(url="http://testserver/p/?email=a@b.co&token=x#y", referrer="data:x"))
+    event = stored()[0][0]
+    assert event["event_source_url"] == "http://testserver/p/"
+    assert "referrer_url" not in event
+
+
+@pytest.mark.parametrize(
+    "value", ["fb.1.abc.x", "undefined", f"{FBP}<b>", f" {FBP}", 7, ["x"], None]
+)
+def test_a_browser_id_is_taken_strictly_or_not_at_all(site, value):
+    response = send("collect", view(fbp=value, fbc=value))
+    assert not {"fbp", "fbc"} & stored()[0][1].keys()
+    assert not {"_fbp", "_fbc"} & response.cookies.keys()
+
+
+def test_the_browser_ids_of_the_cookies_stand_in_for_those_that_were_not_told(site):
+    send("collect", view(fbp=None), cookie=f"{GRANTED}; _fbp={FBP}; _fbc={FBC}")
+    user_data = stored()[0][1]
+    assert (user_data["fbp"], user_data["fbc"]) == (FBP, FBC)
+
+
+@pytest.mark.parametrize("chosen", [["PageView"], ["ViewContent", "Lead"]])
+def test_each_pixel_gets_what_its_owner_chose(chosen):
+    PixelFactory()
+    PixelFactory(pixel_id="22222", events=chosen)
+    site = SiteFactory()
+    send("collect", view(page_view(), declared(site)))
+    rows = set(OutboxEvent.objects.values_list("pixel_id", "event_name"))
+    assert {name for pixel, name in rows if pixel == PIXEL_ID} == {"PageView", "ViewContent"}
+    assert {name for pixel, name in rows if pixel == "22222"} == {"PageView", "ViewContent"} & {
+        *chosen
+    }
+
+
+def test_page_views_from_the_server_can_be_switched_off(site):
+    MetaPixelSettings.objects.update(page_view_mirror="none")
+    site_settings.refresh()
+    send("collect", view(page_view(), declared(site)))
+    assert [event["event_name"] for event, _ in stored()] == ["ViewContent"]
+    response = send("collect", view(page_view()))
+    assert len(stored()) == 1
+    assert response.cookies["_fbp"].value == FBP, "the first-party cookies are kept alive anyway"
+
+
+# collect/: what is refused
+
+
+def not_ours(site):
+    """Return events that the server must not take, by what is wrong with them."""
+    good = declared(site, value=5, currency="EUR")
+    other_site = SiteFactory(hostname="other.example")
+    return {
+        "an unsigned name": {"event_id": good["event_id"], "event_name": "ViewContent"},
+        "an own name, unsigned": {"event_id": good["event_id"], "event_name": "ReadRecipe"},
+        "no name": {"event_id": good["event_id"]},
+        "a changed price": {**good, "declaration": good["declaration"].replace("5", "6")},
+        "a cut signature": {**good, "signature": good["signature"][:-1]},
+        "no signature": {k: v for k, v in good.items() if k != "signature"},
+        "another site's": declared(other_site, value=5, currency="EUR"),
+        "a surrogate": {**good, "declaration": "\ud800"},
+        "no id": {k: v for k, v in good.items() if k != "event_id"},
+        "an own id": {**good, "event_id": "order-17"},
+        "a UUIDv1": {**good, "event_id": str(uuid.uuid1())},
+        "a UUIDv7": {**good, "event_id": "01890a5d-ac96-774b-bcce-b302099a8057"},
+        "capitals": {**good, "event_id": "AAAAAAAA-AAAA-4AAA-8AAA-AAAAAAAAAAAA"},
+        "a newline": {**good, "event_id": f"{good['event_id']}\n"},
+        "a number": 7,
+        "a list": [good],
+        "null": None,
+    }
+
+
+def test_what_is_not_ours_is_refused_without_a_query_or_a_cookie(site, django_assert_num_queries):
+    for what, event in not_ours(site).items():
+        site_settings.refresh()
+        with django_assert_num_queries(0):
+            response = send("collect", view(event))
+        assert refuses(response, 400), what
+    assert counted(counters.REFUSED) == {"collect: event", "collect: no event of ours"}
+
+
+def test_one_bad_event_costs_its_neighbours_nothing(site):
+    bad = list(not_ours(site).values())
+    site_settings.refresh()
+    send("collect", view(page_view(), *bad, declared(site)))
+    assert [event["event_name"] for event, _ in stored()] == ["PageView", "ViewContent"]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, event in catalogue.STANDARD_EVENTS.items() if event.born == "server"]
+)
+def test_an_action_event_is_refused_signed_or_not(site, name):
+    signed = declared(site, name, value=5, currency="EUR")
+    unsigned = page_view(event_name=name)
+    assert refuses(send("collect", view(signed)), 400)
+    assert refuses(send("collect", view(unsigned)), 400)
+    assert not OutboxEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [(20, 204), (21, 400), (0, 400), ("x", 400), ({}, 400), (None, 400)],
+    ids=str,
+)
+def test_a_view_holds_one_to_twenty_events(site, events, status):
+    told = [page_view() for _ in range(events)] if isinstance(events, int) else events
+    assert send("collect", {**view(), "events": told}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("cookie", "headers", "reason"),
+    [
+        ("", {}, Reason.UNKNOWN),
+        ("metapixel_consent=denied", {}, Reason.DENIED),
+        (GRANTED, {"Sec_GPC": "1"}, Reason.GPC),
+    ],
+)
+def test_without_consent_nothing_is_recorded_and_no_cookie_set(
+    site, django_assert_num_queries, cookie, headers, reason
+):
+    site_settings.refresh()
+    with django_assert_num_queries(0):
+        response = send("collect", view(declared(site)), cookie=cookie, **headers)
+    assert refuses(response, 204)
+    item = counters.Item(counters.WITHHELD, reason, "ViewContent", site.pk)
+    assert counters.waiting() == {item: 1}
+
+
+def test_a_visitor_whom_nothing_tells_apart_is_withheld(site):
+    CLIENT.post(
+        "/metapixel/collect/",
+        json.dumps(view(fbp=None)),
+        content_type="text/plain",
+        headers={**OWN, "User-Agent": "", "Cookie": GRANTED},
+        REMOTE_ADDR="10.0.0.1",
+    )
+    assert counted(counters.WITHHELD) == {Reason.NO_IDENTIFIER}
+    assert not OutboxEvent.objects.exists()
+
+
+# collect/: the first-party cookies
+
+
+def test_the_browser_ids_become_cookies_of_the_server_that_last(site):
+    response = send("collect", view(fbc=FBC), Host="testserver")
+    for name, value in (("_fbp", FBP), ("_fbc", FBC)):
+        cookie = response.cookies[name]
+        assert (cookie.value, cookie["path"], cookie["samesite"]) == (value, "/", "Lax")
+        assert cookie["max-age"] == 90 * 24 * 3600
+        assert not cookie["httponly"], "Meta's script reads them"
+        assert not cookie["domain"]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("example.com", "example.com"),
+        ("Shop.Example.com", "shop.example.com"),
+        ("xample.com", ""),
+        ("evil.example", ""),
+        (".example.com", ""),
+        ("example.com; Secure", ""),
+        ("", ""),
+        (None, ""),
+        (["example.com"], ""),
+    ],
+)
+def test_the_cookies_stand_on_the_domain_the_browser_found_if_it_is_ours(told, kept):
+    site = SiteFactory(hostname="shop.example.com")
+    PixelFactory(settings=SettingsFactory(site=site), hosts="shop.example.com")
+    origin = "http://shop.example.com"
+    response = send("collect", view(domain=told), Host="shop.example.com", Origin=origin)
+    assert response.cookies["_fbp"]["domain"] == kept
+
+
+# echo/
+
+
+def copy_ids(response):
+    return [copy["i"] for copy in response.json()["events"]]
+
+
+def test_an_event_that_did_not_fit_is_handed_out_by_its_id(site):
+    row = OutboxEventFactory(site_pk=site.pk)
+    OutboxEventFactory(site_pk=site.pk, event_id=row.event_id, pixel_id="22222")
+    response = send("echo", {"ids": [row.event_id, "0" * 32]})
+    [copy] = response.json()["events"]
+    assert (copy["i"], copy["n"], copy["x"]) == (row.event_id, "AddToCart", [PIXEL_ID, "22222"])
+    assert is_private(response)
+
+
+def test_only_recent_events_of_this_site_that_may_be_told_are_handed_out(site):
+    OutboxEventFactory(site_pk=site.pk + 1, event_id="1" * 32)
+    OutboxEventFactory(
+        site_pk=site.pk, event_id="2" * 32, recorded_at=timezone.now() - timedelta(minutes=31)
+    )
+    for number, state in enumerate(State):
+        OutboxEventFactory(site_pk=site.pk, event_id=f"{number:x}" * 31 + "f", state=state)
+    ids = OutboxEvent.objects.values_list("event_id", flat=True)
+    told = copy_ids(send("echo", {"ids": list(ids)}))
+    states = set(OutboxEvent.objects.filter(event_id__in=told).values_list("state", flat=True))
+    assert "1" * 32 not in told
+    assert "2" * 32 not in told
+    assert not states & {State.REJECTED, State.WITHDRAWN, State.ERASED}
+
+
+@pytest.mark.parametrize("ids", [None, "x", {}, ["1" * 32] * 21])
+def test_the_echo_wants_a_short_list(site, django_assert_num_queries, ids):
+    with django_assert_num_queries(0):
+        assert refuses(send("echo", {"ids": ids}), 400)
+
+
+@pytest.mark.parametrize(
+    ("ids", "cookie"),
+    [([], GRANTED), ([7, None, "order-17", "A" * 32], GRANTED), (["1" * 32], ""), (["1" * 32], "metapixel_consent=denied")],
+)  # fmt: skip
+def test_the_echo_is_empty_without_a_valid_id_or_consent(
+    site, django_assert_num_queries, ids, cookie
+):
+    OutboxEventFactory(site_pk=site.pk, event_id="1" * 32)
+    site_settings.refresh()
+    with django_assert_num_queries(0):
+        assert copy_ids(send("echo", {"ids": ids}, cookie=cookie)) == []
+
+
+# ticket/
+
+
+@pytest.fixture
+def order(site):
+    """The event id of an order that the browser with FBP bought and paid."""
+    key = site_settings.current().installation_key
+    event_id = keys.event_id(key, site.pk, ("order", 17), "Purchase")
+    OutboxEventFactory(
+        site_pk=site.pk,
+        event_name="Purchase",
+        event_id=event_id,
+        digests=keys.digest(key, "fbp", FBP),
+    )
+    return event_id
+
+
+def ticket_of(site, event_id):
+    return {"ticket": keys.sign_ticket({"n": "Purchase", "i": event_id}, site.pk), "fbp": FBP}
+
+
+def test_the_buyer_gets_the_event_once(site, order):
+    body = ticket_of(site, order)
+    first = send("ticket", body)
+    assert first.json()["event"]["i"] == order
+    assert first.json()["event"]["n"] == "Purchase"
+    assert is_private(first)
+    reloaded = send("ticket", ticket_of(site, order))
+    assert refuses(reloaded, 204)
+    assert AnsweredTicket.objects.get().event_id == order
+
+
+def test_an_order_that_is_not_paid_yet_is_worth_waiting_for(site):
+    response = send("ticket", ticket_of(site, "1" * 32))
+    assert response.json() == {"wait": True}
+    assert is_private(response)
+    assert not AnsweredTicket.objects.exists()
+
+
+def test_the_session_of_the_buyer_is_as_good_as_the_browser_id(site, order):
+    snapshot = site_settings.current()
+    digest = keys.digest(snapshot.installation_key, "session", "the-session")
+    OutboxEvent.objects.update(digests=digest)
+    body = {**ticket_of(site, order), "fbp": None}
+    response = send("ticket", body, cookie=f"{GRANTED}; sessionid=the-session")
+    assert response.json()["event"]["i"] == order
+
+
+@pytest.mark.parametrize("fbp", [OTHER_FBP, None, "x"])
+def test_another_browser_gets_nothing_and_leaves_the_event_to_the_buyer(site, order, fbp):
+    body = ticket_of(site, order)
+    assert refuses(send("ticket", {**body, "fbp": fbp}), 204)
+    assert send("ticket", body).json()["event"]["i"] == order
+
+
+@pytest.mark.parametrize(
+    ("cookie", "headers"),
+    [("", {}), ("metapixel_consent=denied", {}), (GRANTED, {"Sec_GPC": "1"})],
+)
+def test_without_consent_there_is_no_event_and_later_there_is(site, order, cookie, headers):
+    body = ticket_of(site, order)
+    assert refuses(send("ticket", body, cookie=cookie, **headers), 204)
+    assert send("ticket", body).json()["event"]["i"] == order
+
+
+def test_a_forged_ticket_is_refused_without_a_query(site, order, django_assert_num_queries):
+    good = ticket_of(site, order)["ticket"]
+    forged = [
+        good[:-1],
+        f"{good}x",
+        keys.sign_ticket({"n": "Purchase", "i": order}, site.pk + 1),
+        signing.dumps({"n": "Purchase", "i": order}),
+        signing.dumps([order], salt=f"{keys.TICKET_SALT}.{site.pk}"),
+        "",
+        "\ud800",
+        None,
+        7,
+        {"i": order},
+    ]
+    for ticket in forged:
+        site_settings.refresh()
+        with django_assert_num_queries(0):
+            response = send("ticket", {"ticket": ticket, "fbp": FBP})
+        assert refuses(response, 400), ticket
+
+
+@pytest.mark.parametrize(("age", "status"), [(86300, 200), (86500, 400)])
+def test_a_ticket_is_good_for_a_day(site, order, monkeypatch, age, status):
+    now = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(signing.time, "time", lambda: now - age)
+        body = ticket_of(site, order)
+    assert send("ticket", body).status_code == status
+
+
+def test_an_event_recorded_longer_than_a_day_ago_is_not_fired_anymore(site, order):
+    OutboxEvent.objects.update(recorded_at=timezone.now() - timedelta(hours=25))
+    assert refuses(send("ticket", ticket_of(site, order)), 204)
+
+
+@pytest.mark.parametrize("state", [State.REJECTED, State.WITHDRAWN, State.ERASED])
+def test_what_meta_must_not_hear_is_not_handed_to_the_browser(site, order, state):
+    OutboxEvent.objects.update(state=state)
+    assert refuses(send("ticket", ticket_of(site, order)), 204)
+
+
+# consent/
+
+
+def consent_cookie(response):
+    return response.cookies["metapixel_consent"]
+
+
+def test_a_grant_is_kept_in_a_cookie_with_its_proof(site):
+    response = send("consent", {"choice": "granted"}, cookie="")
+    proof = ConsentProof.objects.get()
+    assert (proof.choice, proof.site_pk, proof.tool) == ("granted", site.pk, "cookie")
+    cookie = consent_cookie(response)
+    assert (response.status_code, cookie.value) == (204, f"granted.{proof.proof_id}")
+    assert (cookie["max-age"], cookie["path"], cookie["samesite"]) == (180 * 86400, "/", "Lax")
+    assert not cookie["httponly"], "the banner reads it"
+    assert is_private(response)
+
+
+def test_the_cookie_of_a_grant_opens_the_gate(site):
+    granted = consent_cookie(send("consent", {"choice": "granted"}, cookie="")).value
+    send("collect", view(), cookie=f"metapixel_consent={granted}")
+    assert OutboxEvent.objects.get().consent_proof == ConsentProof.objects.get().proof_id
+
+
+def test_a_refusal_is_kept_with_its_proof_and_stops_nothing_that_was_never_granted(site):
+    response = send("consent", {"choice": "denied"}, cookie=f"_fbp={FBP}")
+    assert consent_cookie(response).value == "denied"
+    assert ConsentProof.objects.get().choice == "denied"
+    assert not Withdrawal.objects.exists()
+
+
+@pytest.mark.parametrize("choice", ["withdrawn", "denied"])
+def test_taking_a_grant_back_stops_what_waits_and_forgets_what_is_kept(site, choice):
+    snapshot = site_settings.current()
+    person = Visitor(site_pk=site.pk, host="testserver", fbp=FBP, consent="granted")
+    stranger = Visitor(site_pk=site.pk, host="testserver", fbp=OTHER_FBP, consent="granted")
+    visitor.store(person, 17, using="default")
+    visitor.store(stranger, 18, using="default")
+    cookie = f"{GRANTED}; _fbp={FBP}; sessionid=the-session"
+    response = send("consent", {"choice": choice}, cookie=cookie)
+    assert set(Withdrawal.objects.values_list("digest", flat=True)) == {
+        keys.digest(snapshot.installation_key, "fbp", FBP),
+        keys.digest(snapshot.installation_key, "session", "the-session"),
+    }
+    assert VisitorRecord.objects.count() == 1
+    assert visitor.recall(18, using="default") == stranger
+    assert consent_cookie(response).value == "denied"
+    assert [response.cookies[name]["max-age"] for name in ("_fbp", "_fbc")] == [0, 0]
+    assert ConsentProof.objects.get().choice == choice
+
+
+@pytest.mark.parametrize("choice", ["Granted", "unknown", "not_required", "", None, 1, [], {}])
+def test_another_choice_is_refused(site, django_assert_num_queries, choice):
+    with django_assert_num_queries(0):
+        assert refuses(send("consent", {"choice": choice}), 400)
+    assert not counted(counters.FAILED)
+
+
+@pytest.mark.parametrize("provider", ["function", "not_required", ""])
+def test_where_another_tool_asks_only_an_objection_is_heard(provider):
+    PixelFactory(settings=SettingsFactory(consent_provider=provider))
+    site_settings.refresh()
+    assert refuses(send("consent", {"choice": "granted"}), 400)
+    assert refuses(send("consent", {"choice": "denied"}), 400)
+    assert consent_cookie(send("consent", {"choice": "withdrawn"})).value == "denied"
+    assert ConsentProof.objects.get().choice == "withdrawn"
