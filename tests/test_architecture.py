@@ -40,6 +40,7 @@ SANDBOX_IS_SEEN_FROM = 8
 
 # Within one floor, where one cannot be written without the other. (importer, imported): why.
 NEIGHBOURS = {
+    ("catalogue", "exceptions"): "the table that decides also says what is wrong",
     ("keys", "conf"): "the encryption keys are a setting",
     ("urls", "views"): "a list of addresses names its views",
 }

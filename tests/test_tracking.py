@@ -502,13 +502,12 @@ def test_bad_value_of_one_field_costs_that_field_alone(shop):
 WEIRD = [object(), b"\xff", float("inf"), "\ud800\x00", [[[]]], {"a": {}}, 10**400, lambda: 1]
 
 
-@pytest.mark.parametrize("value", WEIRD, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("argument", ["name", "key", "value", "contents", "user_data", "event_time"])
-def test_nothing_raises_in_production(shop, argument, value):
-    arguments = {"name": "Purchase", "key": order(), **PAID, argument: value}
-    track(arguments.pop("name"), ask(), **arguments)
-    with transaction.atomic():
-        assert OutboxEvent.objects.count() <= 1
+def test_nothing_raises_in_production(shop, argument):
+    for value in WEIRD:
+        arguments = {"name": "Purchase", "key": order(), **PAID, argument: value}
+        track(arguments.pop("name"), ask(), **arguments)
+    assert OutboxEvent.objects.count() <= len(WEIRD)
 
 
 def test_failure_is_logged_without_what_it_may_have_held(shop, monkeypatch, caplog):
@@ -590,8 +589,9 @@ def test_visitor_kept_with_the_order_speaks_for_it_in_a_webhook(shop):
 
 @pytest.mark.parametrize("request_of_work", [webhook, lambda: None], ids=["webhook", "none"])
 def test_without_a_visitor_kept_nobody_lends_his_own(shop, request_of_work):
-    tracked = track("Purchase", request_of_work(), key=order(), user_data=PERSON, **PAID)
-    assert tracked.reason == Reason.NO_VISITOR
+    site = SiteFactory._meta.model.objects.get(pk=shop.site_pk)
+    told_of = {"site": site, "user_data": PERSON, **PAID}
+    assert track("Purchase", request_of_work(), key=order(), **told_of).reason == Reason.NO_VISITOR
 
 
 def test_webhook_lends_nothing_to_a_stated_consent_either(shop):
@@ -686,8 +686,9 @@ urlpatterns = [path("add/", add_to_cart), path("forgot/", forgot_to_await)]
 
 
 def post_async(address):
-    headers = {"cookie": f"metapixel_consent=granted; _fbp={FBP}", "user-agent": AGENT}
-    return async_to_sync(AsyncClient().post)(address, headers=headers)
+    client = AsyncClient()
+    client.cookies.load({"metapixel_consent": "granted", "_fbp": FBP})
+    return async_to_sync(client.post)(address, headers={"user-agent": AGENT})
 
 
 @pytest.mark.urls(__name__)

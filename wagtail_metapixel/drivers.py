@@ -73,20 +73,24 @@ class DeliveryThread:
         self._lock = threading.Lock()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            # Cleared before the look, so that an event committed during it is not overlooked.
-            self._wake.clear()
-            try:
-                busy = self._work()
-            except ConfigurationError as error:
-                logger.error("Delivery waits: %s", error)
-                busy = False
-            except Exception as error:  # noqa: BLE001 - a database may be away for a while
-                logger.error("Delivery failed and goes on: %s", type(error).__name__)
-                close_old_connections()
-                busy = False
-            if not busy:
-                self._rest()
+        try:
+            while not self._stop.is_set():
+                # Cleared before the look, so that an event committed during it is not overlooked.
+                self._wake.clear()
+                if not self._try_to_work():
+                    self._rest()
+        finally:
+            connections.close_all()
+            graph_api.close()
+
+    def _try_to_work(self) -> bool:
+        try:
+            return self._work()
+        except ConfigurationError as error:
+            logger.error("Delivery waits: %s", error)
+        except Exception as error:  # noqa: BLE001 - a database may be away for a while
+            logger.error("Delivery failed and goes on: %s", type(error).__name__)
+        return False
 
     def _work(self) -> bool:
         using = outbox.alias()

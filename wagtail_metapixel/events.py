@@ -31,10 +31,9 @@ from wagtail_metapixel.catalogue import (
     STANDARD_EVENTS,
     TEXT_MAX,
     VALUE_MAX,
+    Problem,
 )
 from wagtail_metapixel.exceptions import EventError
-
-Problem = catalogue.Problem
 
 
 class Event(NamedTuple):
@@ -101,8 +100,10 @@ def _read(
     problems: list[Problem],
     required: tuple[str, ...],
 ) -> None:
+    if raw is None:
+        return
     reader = _READERS.get(key) or _property_reader(key, data, problems)
-    if raw is None or reader is None:
+    if reader is None:
         return
     try:
         value = reader(raw, exponent, problems)
@@ -214,8 +215,10 @@ def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any
         return None
     content: dict[str, Any] = {}
     for key, raw in item.items():
+        if raw is None:
+            continue
         reader = _ITEM_READERS.get(key) or _property_reader(key, content, problems)
-        if raw is None or reader is None:
+        if reader is None:
             continue
         try:
             value = reader(raw, exponent, problems)
@@ -714,11 +717,8 @@ def _kept(query: str, keep: frozenset[str]) -> str:
         if wanted and name not in kept and _is_harmless(name, value):
             kept[name] = pair
     text = f"?{'&'.join(kept.values())}" if kept else ""
-    return (
-        text
-        if text.isascii() and text.isprintable() and " " not in text
-        else quote(text, safe=_SAFE)
-    )
+    plain = text.isascii() and text.isprintable() and " " not in text
+    return text if plain else quote(text, safe=_SAFE)
 
 
 def _is_harmless(name: str, value: str) -> bool:

@@ -163,19 +163,15 @@ def _hashing(entry: _Field) -> ToWire:
     normaliser, doubt = entry.normaliser, entry.doubt
 
     def to_wire(text: str, region: str | None, country: str | None) -> list[str] | None:
-        if len(text) == 64 and _DIGEST.fullmatch(text):
+        if len(text) < 32:
+            value = normaliser(text, region, country) if text else None
+        elif len(text) == 64 and _DIGEST.fullmatch(text):
             return [text]
-        if len(text) >= 32:
+        else:
             value = _long_value(entry, text, region, country)
-            return (
-                [hash_value(value)]
-                if value and not (doubt and doubt(text, value, region))
-                else None
-            )
-        value = normaliser(text, region, country) if text else None
         if not value or (doubt and doubt(text, value, region)):
             return None
-        return [_sha256(value.encode()).hexdigest()]
+        return [hash_value(value) if len(value) == 64 else _sha256(value.encode()).hexdigest()]
 
     return to_wire
 
@@ -192,7 +188,8 @@ def _usable(
     if value is None:
         text = _text_of(entry, raw)
         if text != "" and raw is not None:
-            problems.append(Problem(entry.name, entry.rule, mistake=text is None))
+            zeros = "; give it as a text, a number loses its zeros" if type(raw) is int else ""
+            problems.append(Problem(entry.name, entry.rule + zeros, mistake=text is None))
     elif entry.doubt and (doubt := entry.doubt(_text_of(entry, raw) or "", value, region)):
         problems.append(Problem(entry.name, doubt))
         return None if entry.key == "ph" else value
@@ -210,7 +207,8 @@ def _unknown(name: object) -> Problem:
 def _only_country(user_data: Mapping[str, Any]) -> str | None:
     raw = user_data.get("country")
     if type(raw) is str and len(raw) == 2:
-        return raw.lower()  # a code that does not exist changes nothing
+        code = raw.lower()  # one that does not exist changes nothing
+        return _COUNTRY_ALIASES.get(code, code)
     return None if raw is None else _value(_FIELDS["country"], raw, None, None)
 
 
@@ -332,7 +330,7 @@ def _gender(text: str, _region: str | None, _country: str | None) -> str | None:
 
 
 def _date_of_birth(text: str, _region: str | None, _country: str | None) -> str | None:
-    parts = _YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text)
+    parts = _YEAR_FIRST.fullmatch(text) or _COMPACT.fullmatch(text) or _YEAR_LAST.fullmatch(text)
     if parts is None:
         return None
     first, second = int(parts["first"]), int(parts["second"])
@@ -382,13 +380,13 @@ def _number(low: int, high: int) -> Normaliser:
 
 
 def _plain(text: str, _region: str | None, _country: str | None) -> str | None:
-    return text if len(text) <= RAW_MAX and text.isprintable() else None
+    return text if 0 < len(text) <= RAW_MAX and text.isprintable() else None
 
 
 def _user_agent(text: str, _region: str | None, _country: str | None) -> str | None:
     if not text.isprintable():
         text = "".join([character for character in text if character.isprintable()])
-    return text if len(text) <= USER_AGENT_MAX else text[:USER_AGENT_MAX].strip()
+    return (text if len(text) <= USER_AGENT_MAX else text[:USER_AGENT_MAX].strip()) or None
 
 
 def _ip(text: str, _region: str | None, _country: str | None) -> str | None:
@@ -429,12 +427,12 @@ def _ascii_digits(text: str) -> str:
 
 
 _DASH = re.compile("[-\u2010-\u2015\u2212\uff0d]")
+_COMPACT = re.compile(r"(?P<year>[0-9]{4})(?P<first>[0-9]{2})(?P<second>[0-9]{2})")
 _YEAR_FIRST = re.compile(
-    r"(?P<year>[0-9]{4})(?P<separator>[-./ ]?)"
-    r"(?P<first>[0-9]{1,2})(?P=separator)(?P<second>[0-9]{1,2})"
+    r"(?P<year>[0-9]{4})(?P<sign>[-./ ])(?P<first>[0-9]{1,2})(?P=sign)(?P<second>[0-9]{1,2})"
 )
 _YEAR_LAST = re.compile(
-    r"(?P<first>[0-9]{1,2})(?P<separator>[-./ ])(?P<second>[0-9]{1,2})(?P=separator)(?P<year>[0-9]{4})"
+    r"(?P<first>[0-9]{1,2})(?P<sign>[-./ ])(?P<second>[0-9]{1,2})(?P=sign)(?P<year>[0-9]{4})"
 )
 _GENDERS = {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man": "m"}
 _COUNTRY_ALIASES = {"uk": "gb", "united states": "us"}

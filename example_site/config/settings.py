@@ -175,6 +175,9 @@ AUTH_PASSWORD_VALIDATORS = [
 WAGTAIL_SITE_NAME = "Linden & Salt"
 WAGTAILADMIN_BASE_URL = EXAMPLE_SHOP
 WAGTAILSEARCH_BACKENDS = {"default": {"BACKEND": "wagtail.search.backends.database"}}
+# Nothing leaves the machine: not even the admin asks for avatars, or whether it is up to date.
+WAGTAIL_GRAVATAR_PROVIDER_URL = None
+WAGTAIL_ENABLE_UPDATE_CHECK = False
 
 # metapixel: what belongs to the deployment. What belongs to the owner of the site (the pixel,
 # its hosts, where consent comes from) is in the Wagtail admin under Settings > Meta Pixel.

@@ -81,9 +81,8 @@ def test_walk_notices_what_the_policy_forbids_and_what_leaves_the_shop(shop, vis
     shopper.arrive()
     image = "document.body.append(Object.assign(new Image(), {src: '%s'}))"
     shopper.page.evaluate(image % "https://elsewhere.example/policy.gif")
-    shopper.page.goto(f"{shop.url}/static/shop/logo.svg")
+    shopper.page.goto("about:blank")  # which has no policy
     shopper.page.evaluate("fetch('https://elsewhere.example/leak').catch(() => {})")
-    assert shopper.wait_until(lambda: len(shopper.all_troubles()) >= 2, PATIENCE)
-    policy, *others = shopper.all_troubles()
+    policy, *_others, leak = shopper.all_troubles()
     assert "Content Security Policy" in policy
-    assert others[-1] == "unexpected traffic: GET https://elsewhere.example/leak"
+    assert leak == "unexpected traffic: GET https://elsewhere.example/leak"
