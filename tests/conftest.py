@@ -22,6 +22,20 @@ def is_local(address: object) -> bool:
         return host in LOCAL_NAMES
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Give tests with real transactions what the migrations wrote (Wagtail's site, its root page).
+
+    Django empties all tables after such a test. It is all of them or none: the rows cannot be
+    brought back beside those that Django itself writes after a test without this.
+    """
+    for item in items:
+        mark = item.get_closest_marker("django_db")
+        if mark and mark.kwargs.get("transaction"):
+            again = pytest.mark.django_db(**(mark.kwargs | {"serialized_rollback": True}))
+            item.add_marker(again, append=False)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_outside_network():
     """Fail the test that connects to, or looks up, anything beyond this machine.

@@ -349,7 +349,9 @@ def test_event_that_happened_elsewhere_is_not_echoed(shop, django_capture_on_com
 def test_without_our_middleware_nobody_would_take_the_echo(
     shop, django_capture_on_commit_callbacks
 ):
-    request = RequestFactory().post("/", headers={"Cookie": f"metapixel_consent=granted; _fbp={FBP}"})
+    request = RequestFactory().post(
+        "/", headers={"Cookie": f"metapixel_consent=granted; _fbp={FBP}"}
+    )
     with django_capture_on_commit_callbacks(execute=True):
         assert track("Lead", request)
     assert echo(request) == []
@@ -383,7 +385,7 @@ def test_database_that_refuses_our_row_leaves_the_callers_transaction_alone(
             done = remember(request, order())
         Group.objects.create(name="after")
     assert not done
-    assert set(Group.objects.values_list("name", flat=True)) == {"before", "after"}
+    assert Group.objects.filter(name__in=["before", "after"]).count() == 2
     assert echo(request) == []
     assert "IntegrityError" in caplog.text
 
@@ -395,7 +397,7 @@ def test_visitor_that_cannot_be_read_leaves_the_callers_transaction_alone(shop, 
         Group.objects.create(name="before")
         assert not track("Purchase", key=order(), **PAID)
         Group.objects.create(name="after")
-    assert Group.objects.count() == 2
+    assert Group.objects.filter(name__in=["before", "after"]).count() == 2
     assert sum(counted().values()) == 1
 
 
@@ -502,7 +504,9 @@ def test_bad_value_of_one_field_costs_that_field_alone(shop):
 WEIRD = [object(), b"\xff", float("inf"), "\ud800\x00", [[[]]], {"a": {}}, 10**400, lambda: 1]
 
 
-@pytest.mark.parametrize("argument", ["name", "key", "value", "contents", "user_data", "event_time"])
+@pytest.mark.parametrize(
+    "argument", ["name", "key", "value", "contents", "user_data", "event_time"]
+)
 def test_nothing_raises_in_production(shop, argument):
     for value in WEIRD:
         arguments = {"name": "Purchase", "key": order(), **PAID, argument: value}

@@ -89,7 +89,7 @@ _EVENTS = (
     ),
     StandardEvent(
         "AddToCart", "A product went into the cart.", "server",
-        recommended=_PRODUCT, optional=("contents",), catalogue_ads=(("contents",),),
+        recommended=_PRODUCT, optional=("contents",), catalogue_ads=_PRODUCTS,
     ),
     StandardEvent(
         "AddToWishlist", "A product was put on a wish list.", "server",

@@ -41,6 +41,8 @@ class DeliveryThread:
         self._pid = 0
         self._worked_at = 0.0
         self._purged_at = 0.0
+        self._failures = 0
+        self._poll_seconds = 1.0
 
     def ensure_started(self, **_kwargs: Any) -> None:
         """Start the thread unless it runs. Receiver of ``request_started``; cheap when it does."""
@@ -85,15 +87,20 @@ class DeliveryThread:
 
     def _try_to_work(self) -> bool:
         try:
-            return self._work()
+            busy = self._work()
         except ConfigurationError as error:
             logger.error("Delivery waits: %s", error)
         except Exception as error:  # noqa: BLE001 - a database may be away for a while
             logger.error("Delivery failed and goes on: %s", type(error).__name__)
+        else:
+            self._failures = 0
+            return busy
+        self._failures += 1
         return False
 
     def _work(self) -> bool:
         using = outbox.alias()
+        self._poll_seconds = conf.seconds("POLL_INTERVAL")
         if counters.waiting():
             counters.flush(using=using)
         if time.monotonic() - self._purged_at > PURGE_SECONDS:
@@ -111,7 +118,8 @@ class DeliveryThread:
         if time.monotonic() - self._worked_at > IDLE_SECONDS:
             connections[outbox.alias()].close()
             graph_api.close()
-        pause = conf.seconds("POLL_INTERVAL")
+        # The longer something is broken, the less often it is said: at most once a minute.
+        pause = self._poll_seconds * 2 ** min(self._failures, 6)
         self._wake.wait(random.uniform(0.75, 1.25) * pause)  # noqa: S311 - jitter
 
 

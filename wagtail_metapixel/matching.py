@@ -357,8 +357,8 @@ def _external_id_doubt(_text: str, value: str, _region: str | None) -> str | Non
 
 def _first_letters(count: int) -> Normaliser:
     def first_letters(text: str, region: str | None, country: str | None) -> str | None:
-        name = _name(text, region, country)
-        return name[:count] if name else None
+        name = (_name(text, region, country) or "")[:count]
+        return name if any(map(str.isalnum, name)) else None
 
     return first_letters
 

@@ -56,6 +56,7 @@ class Shopper:
         self.granted = False
         self.order_number = ""
         self.payment = ""
+        self.confirmation_page = ""
         self.email = f"jana.{secrets.token_hex(4)}@example.com"
         self._shop = shop
         self._sandbox = sandbox
@@ -165,6 +166,7 @@ class Shopper:
         for name, text in {**ADDRESS, "email": self.email}.items():
             form.locator(f"[name={name}]").fill(text)
         self.follow("place-order")
+        self.confirmation_page = self.page.url.replace("/payment/", "/thanks/")
 
     def choose_payment(self):
         """Choose, and go to the bank, where the shop's pages cannot see anything."""

@@ -99,11 +99,14 @@ def test_confirmation_page_in_another_browser_gets_nothing(cached_shop, sandbox,
     go_to_the_bank(shopper)
     shopper.pay()
     assert shopper.wait_until(lambda: sandbox.events("Purchase"), PATIENCE)
-    shopper.return_to_shop()
     friend = visit(cached_shop)
     friend.arrive()
     friend.accept()
-    friend.page.goto(shopper.page.url)
+    friend.page.goto(shopper.confirmation_page)
     assert friend.wait_until(lambda: len(friend.events()) == 2, PATIENCE)
     friend.wait(SECONDS_OF_SILENCE)
+    assert sandbox.events("Purchase")[0]["counts"] == {"browser": 0, "server": 1}
+
+    shopper.return_to_shop()
+    assert shopper.page.url == shopper.confirmation_page
     assert sandbox.events("Purchase")[0]["counts"] == {"browser": 1, "server": 1}

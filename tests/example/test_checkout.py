@@ -6,9 +6,13 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client
 from payment import webhooks
 from payment.models import Payment
-from shop.models import Order
+from shop import orders
+from shop.forms import CheckoutForm
+from shop.models import Cart, Order
 
 from tests.example import flow
 from wagtail_metapixel.models import OutboxEvent
@@ -53,8 +57,6 @@ def test_guest_goes_from_the_shelf_to_a_paid_order(shopper, bank, told):
 
 def bank_to_shop():
     """The bank's server: it comes to the shop without any cookie."""
-    from django.test import Client
-
     return Client(HTTP_HOST="127.0.0.1:8000", enforce_csrf_checks=True)
 
 
@@ -96,6 +98,18 @@ def test_second_click_on_the_button_places_no_second_order(shopper):
 
     assert flow.place_order(shopper).url == flow.place_order(shopper).url
     assert Order.objects.count() == 1
+
+
+def test_click_that_comes_while_the_order_is_placed_gets_that_order(shopper, rf):
+    flow.add(shopper)
+    seen_by_both = Cart.objects.get()
+    flow.place_order(shopper)
+    second = rf.post("/checkout/", flow.ADDRESS)
+    second.user = AnonymousUser()
+    form = CheckoutForm(second.POST)
+    assert form.is_valid()
+
+    assert orders.place(second, seen_by_both, form) == flow.the_order()
 
 
 def test_checkout_without_a_cart_leads_to_the_cart(shopper):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from django.core import mail
+from shop.models import ContactField, ContactPage
 from wagtail.contrib.forms.models import FormSubmission
 
 from tests.example import flow
@@ -31,8 +32,6 @@ def test_message_without_a_sender_comes_back(shopper):
 
 
 def test_editor_may_preview_the_landing_page(rf):
-    from shop.models import ContactPage
-
     request = rf.get("/")
     response = ContactPage.objects.get().serve_preview(request, "landing")
 
@@ -41,8 +40,6 @@ def test_editor_may_preview_the_landing_page(rf):
 
 
 def test_form_without_a_field_for_an_address_is_still_a_lead(shopper):
-    from shop.models import ContactField
-
     ContactField.objects.filter(field_type="email").delete()
     flow.grant(shopper)
 

@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { CONFIG, Page, settle } = require('./browser.js');
+const { CONFIG, Page, plain, settle } = require('./browser.js');
 
 const PROOF = '0123456789abcdef';
 const META = '_fbp=fb.1.1500000000000.99';
@@ -48,6 +48,12 @@ test('grant: the server is told, then the page goes', async () => {
   const event = await page.click(button(page, 'grant'));
   assert.deepEqual([choices(page), state(page), page.firedNames], [['granted'], 'granted', ['PageView']]);
   assert.equal(event.prevented, true);
+});
+
+test('the choice stays on this origin and outlives the page', async () => {
+  const page = open();
+  await page.click(button(page, 'grant'));
+  assert.deepEqual(plain(page.posts[0].request), { method: 'POST', mode: 'same-origin', keepalive: true });
 });
 
 test('deny: the server is told and nothing happens', async () => {
@@ -195,6 +201,12 @@ test('without a config island a click does nothing', async () => {
   assert.deepEqual([page.posts, state(page)], [[], 'unknown']);
 });
 
+test('without an address for consent a click does nothing', async () => {
+  const page = open({ config: { consent: '' } });
+  await page.click(button(page, 'grant'));
+  assert.deepEqual([page.posts, state(page)], [[], 'unknown']);
+});
+
 test('one broken watcher does not keep the others from hearing', async () => {
   const page = open({ scripts: ['consent_cookie.js'] });
   const heard = [];
@@ -203,6 +215,25 @@ test('one broken watcher does not keep the others from hearing', async () => {
   consent.watch((answer) => heard.push(answer));
   await consent.choose('granted');
   assert.deepEqual(heard, ['granted']);
+});
+
+test('watchers hear of a change, and only of a change', async () => {
+  const page = open({ scripts: ['consent_cookie.js'] });
+  const heard = [];
+  page.window.metapixel.consent.watch((answer) => heard.push(answer));
+  await page.tell('visibilitychange');
+  await page.tell('pageshow', {}, page.windowListeners);
+  assert.deepEqual(heard, []);
+  page.jar.text = 'metapixel_consent=denied';
+  await page.tell('pageshow', {}, page.windowListeners);
+  assert.deepEqual(heard, ['denied']);
+});
+
+test('a prerendered page looks again when it is shown', async () => {
+  const page = open({ prerendering: true });
+  page.jar.text = `metapixel_consent=granted.${PROOF}`;
+  await page.tell('prerenderingchange');
+  assert.deepEqual([state(page), page.firedNames], ['granted', ['PageView']]);
 });
 
 test('another tool on the page is left alone', () => {

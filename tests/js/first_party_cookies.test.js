@@ -35,6 +35,19 @@ test('two browsers get two ids, without crypto as well', () => {
   ids.forEach((id) => assert.match(id, /^fb\.1\.\d{13}\.\d{18}$/));
 });
 
+test('an id is made of two random numbers of the browser', () => {
+  const crypto = { getRandomValues: (numbers) => (numbers.set([4294967295, 42]), numbers) };
+  assert.equal(ensure({ window: { crypto } }).fbp.split('.')[3], '529496729500000042');
+});
+
+test('where the site leaves the cookies to the script of Meta they are only read', () => {
+  const options = { url: 'https://example.com/?fbclid=AbC', config: { cookies: false } };
+  const { page, ...none } = ensure(options);
+  assert.deepEqual([none, page.jar.writes], [{ fbp: null, fbc: null, domain: null }, []]);
+  const { fbp, fbc: click } = ensure({ ...options, cookies: '_fbp=fb.1.1500000000000.99; _fbc=fb.1.1500000000000.Old' });
+  assert.deepEqual([fbp, click], ['fb.1.1500000000000.99', 'fb.1.1500000000000.Old']);
+});
+
 test('on plain http the cookies are not Secure', () => {
   const { page, fbp } = ensure({ url: 'http://www.example.com/' });
   assert.equal(page.jar.get('_fbp'), fbp);
@@ -112,7 +125,8 @@ test('of a repeated click id the first counts', () => {
 
 test('what is not a click id is ignored', () => {
   for (const bad of ['', 'a.b', 'a b', 'a%3Cb', '%00', 'ż', 'x'.repeat(501)]) {
-    assert.equal(fbc({ url: `https://example.com/?fbclid=${bad}` }), null);
+    const { page, fbc: made } = ensure({ url: `https://example.com/?fbclid=${bad}` });
+    assert.deepEqual([made, page.jar.get('_fbc')], [null, null]);
   }
   assert.equal(fbc({ url: `https://example.com/?fbclid=${'x'.repeat(500)}` }).length, 'fb.1..'.length + 13 + 500);
 });

@@ -170,6 +170,13 @@ def test_the_fallback_takes_the_latest_browser_copy(story):
     assert story.statuses() == ["browser", "deduplicated"]
 
 
+def test_the_latest_browser_copy_is_found_by_whatever_it_knows(story):
+    story.came("browser", event_id="", user_data={"fbp": FBP})
+    story.came("browser", at=10, event_id="", user_data={"external_id": "u"})
+    story.came("server", at=20, event_id="", user_data={"fbp": FBP, "external_id": "u"})
+    assert story.statuses() == ["browser", "deduplicated"]
+
+
 # Offline
 
 
@@ -198,8 +205,9 @@ def test_offline_events_that_differ_are_two(story, change):
 
 def test_an_offline_event_never_joins_the_browser(story):
     story.came("browser", user_data={"fbp": FBP})
+    story.came("browser", event_id="", user_data={"fbp": FBP})
     story.came("server", at=1, **offline(event_id="id-1", user_data={"fbp": FBP}))
-    assert story.statuses() == ["browser", "server"]
+    assert story.statuses() == ["browser", "browser", "server"]
 
 
 # Bounds
@@ -213,6 +221,13 @@ def test_the_store_forgets_the_event_that_changed_longest_ago():
     assert story.store.totals()["events"] == 3
     story.came("server", event_id="b")
     assert len(story.store._by_key) == len(story.store._keys) == 2
+
+
+def test_forgetting_an_old_event_leaves_the_new_one_of_the_same_id():
+    story = Story(max_records=2)
+    story.came("server").came("server", at=50 * HOUR).came("server", at=50 * HOUR, event_id="b")
+    story.came("browser", at=51 * HOUR)
+    assert story.statuses() == ["deduplicated", "server"]
 
 
 def test_an_event_remembers_some_copies_and_counts_all(story):
@@ -229,6 +244,7 @@ def test_clearing_forgets_ids_and_refusals(story):
     story.came("server")
     story.store.reject({"error": {}})
     story.store.clear()
+    assert story.store.changes(0)["generation"] == 1
     assert story.events == story.store.rejections() == []
     assert set(story.store.totals().values()) == {0}
     assert len(story.came("browser").events) == 1

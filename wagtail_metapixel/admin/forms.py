@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from modelcluster.forms import BaseChildFormSet
 from wagtail.admin.forms import WagtailAdminModelForm
 from wagtail.admin.panels import (
     FieldPanel,
@@ -43,7 +46,7 @@ class MetaPixelForm(WagtailAdminModelForm):
         label=_("Access token"),
         required=False,
         max_length=1000,
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
     )
     clear_access_token = forms.BooleanField(label=_("Remove the stored token"), required=False)
     events = EventsField(
@@ -127,13 +130,25 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
         return saved
 
 
+class PixelFormSet(BaseChildFormSet):
+    """The pixels of a site, each listed once."""
+
+    def get_unique_error_message(self, _unique_check: Sequence[str]) -> str:
+        """Say what is listed twice in the words of the page."""
+        return gettext("This pixel id is listed twice.")
+
+    def get_form_error(self) -> str:
+        """Say it beside the second one too."""
+        return gettext("This pixel id is listed twice.")
+
+
 class PixelsPanel(InlinePanel):
     """An inline panel whose rows are :class:`MetaPixelForm`."""
 
     def get_form_options(self) -> dict[str, Any]:
         """Name the form: Wagtail builds a plain one otherwise, without our token field."""
         options: dict[str, Any] = super().get_form_options()
-        options["formsets"][self.relation_name]["form"] = MetaPixelForm
+        options["formsets"][self.relation_name].update(form=MetaPixelForm, formset=PixelFormSet)
         return options
 
 

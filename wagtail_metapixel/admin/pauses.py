@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -18,13 +17,18 @@ def end_pauses(
 
     Waits for the commit: a worker that tried earlier would meet the old token and pause anew.
     """
+
+    # A function: Django asks a robust callback that failed for a name, which a partial has not.
+    def resume() -> None:
+        for pixel_id in _pixel_ids(instance, using):
+            outbox.resume(pixel_id, using=outbox.alias())
+
     if not raw:
-        transaction.on_commit(partial(_resume, instance, using), using=using, robust=True)
+        transaction.on_commit(resume, using=using, robust=True)
 
 
-def _resume(instance: MetaPixel | MetaPixelSettings, using: str) -> None:
-    pixels = MetaPixel.objects.using(using)
-    is_one = isinstance(instance, MetaPixel)
-    saved = pixels.filter(pk=instance.pk) if is_one else pixels.filter(settings_id=instance.pk)
-    for pixel_id in saved.values_list("pixel_id", flat=True):
-        outbox.resume(pixel_id, using=outbox.alias())
+def _pixel_ids(instance: MetaPixel | MetaPixelSettings, using: str) -> list[str]:
+    if isinstance(instance, MetaPixel):
+        return [instance.pixel_id]
+    pixels = MetaPixel.objects.using(using).filter(settings_id=instance.pk)
+    return list(pixels.values_list("pixel_id", flat=True))

@@ -12,11 +12,11 @@
   const api = (window.metapixel = window.metapixel || {});
   if (api.consent) return; // the file stands on the page twice, or the site has another tool
 
-  const BUTTONS = {
-    grant: { verb: 'grant', choice: 'granted' },
-    deny: { verb: 'deny', choice: 'denied' },
-    withdraw: { verb: 'revoke', choice: 'withdrawn' },
-  };
+  const BUTTONS = new Map([
+    ['grant', { verb: 'grant', choice: 'granted' }],
+    ['deny', { verb: 'deny', choice: 'denied' }],
+    ['withdraw', { verb: 'revoke', choice: 'withdrawn' }],
+  ]);
   const watchers = [];
   let answered = 'unknown'; // the choice the server took, in a browser that keeps no cookie of it
   let shown;
@@ -56,6 +56,7 @@
     if (choice === 'withdrawn' && read() === 'denied') return true; // another tab was first
     try {
       const { consent } = JSON.parse(document.querySelector('script#metapixel-config').textContent);
+      if (!consent) return false; // the site has not included our URLs
       const body = JSON.stringify({ choice });
       const answer = await fetch(consent, { method: 'POST', body, mode: 'same-origin', keepalive: true });
       if (!answer.ok) return false; // the visitor's choice is not known to the server: the banner stays
@@ -81,10 +82,10 @@
 
   const onClick = (event) => {
     const element = event.target.closest && event.target.closest('[data-metapixel-consent]');
-    const name = element && element.getAttribute('data-metapixel-consent');
-    if (!Object.prototype.hasOwnProperty.call(BUTTONS, name)) return;
+    const button = element && BUTTONS.get(element.getAttribute('data-metapixel-consent'));
+    if (!button) return;
     event.preventDefault(); // a link or a submit button stays on the page
-    const { verb, choice } = BUTTONS[name];
+    const { verb, choice } = button;
     // Through the core, which stops events before the server is told; it may be missing or blocked.
     if (api[verb]) api[verb]();
     else choose(choice);

@@ -7,6 +7,7 @@
  * metapixel.cookies.forget(): deletes both.
  *
  * Nothing is read or written before ensure() is called. Format: fb.<labels of the domain - 1>.<ms>.<payload>.
+ * With "cookies": false in the config island ensure() only reads: making them is left to Meta's script.
  */
 (() => {
   'use strict';
@@ -46,11 +47,11 @@
       document.cookie = `${name}=${value}; Path=/; Max-Age=${maxAge}; SameSite=Lax${where}${secure}`;
     });
 
-  // "a.shop.example.co.uk" -> ["uk", "co.uk", "example.co.uk", ...]; none for an address or a bare name.
+  // "shop.example.co.uk" -> ["uk", "co.uk", "example.co.uk", ...]; none for an address or a bare name.
   const suffixes = () => {
     const host = location.hostname;
     const labels = host.split('.');
-    if (labels.length < 2 || /^[\d.]+$/.test(host) || host.includes(':')) return [];
+    if (labels.length < 2 || /^[\d.]+$/.test(host)) return [];
     return labels.map((_, at) => labels.slice(at).join('.')).reverse();
   };
 
@@ -99,6 +100,9 @@
     return [document.referrer, ...entries.reverse()].map(clickIdOf).find(Boolean);
   };
 
+  const readOnly = () =>
+    quietly(() => JSON.parse(document.querySelector('script#metapixel-config').textContent).cookies === false, false);
+
   const fbc = () => {
     const present = valid('_fbc');
     const [, , time, stored] = (present || '').split('.');
@@ -109,7 +113,10 @@
   };
 
   api.cookies = {
-    ensure: () => ({ fbp: valid('_fbp') || store('_fbp', random()), fbc: fbc(), domain: ownDomain() }),
+    ensure: () =>
+      readOnly()
+        ? { fbp: valid('_fbp'), fbc: valid('_fbc'), domain: null }
+        : { fbp: valid('_fbp') || store('_fbp', random()), fbc: fbc(), domain: ownDomain() },
     forget: () => ['_fbp', '_fbc'].forEach(forget),
   };
 })();

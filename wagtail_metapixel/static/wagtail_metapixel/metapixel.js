@@ -1,4 +1,4 @@
-/*! wagtail-metapixel in the browser: declare, hold, echo, post. Explained in docs/browser.md. */
+/*! wagtail-metapixel: declare, hold, echo, post. Explained in docs/browser.md. */
 (() => {
   'use strict';
   const api = (window.metapixel = window.metapixel || {});
@@ -15,7 +15,7 @@
   let pixel = 'unknown'; // Meta's script: loaded | failed
   let ours; // fbq is our own stub
   let started; // pixels that send from the browser, once Meta's script was asked for
-  let path; // of the view being declared
+  let path; // of the view
   const told = new Set(); // texts of the declarations told for this path; '' is PageView
   const fired = new Set(); // event ids given to fbq
   const held = []; // views waiting for consent
@@ -38,7 +38,7 @@
 
   const cookies = () => safe(() => document.cookie)() || ''; // throws where storage is blocked
 
-  // Asked for each post: Meta's script may have changed them.
+  // For each post: Meta's script may have changed them.
   const visitor = () => (api.cookies ? api.cookies.ensure() : {});
 
   // Not randomUUID: plain http has none.
@@ -80,7 +80,7 @@
     held.push({ calls, tickets, body: { url: location.href, referrer: document.referrer, events } });
   };
 
-  // ---- Hold: the one place that acts upon consent, called whenever page or consent may have changed
+  // ---- Hold: the one place that acts upon consent
   const scan = safe(() => {
     if (!config) return;
     const before = state;
@@ -93,7 +93,7 @@
     take();
     if (held.length) told.clear(); // a later grant on this page tells them anew
     held.length = outbox.length = echoes.length = 0;
-    // Withdrawn in the consent tool, or a withdrawal was cut short by leaving the page.
+    // Withdrawn in the consent tool, or a withdrawal the page did not live to finish.
     if (before === 'granted' || (before === 'unknown' && /(^|; )_fb[cp]=/.test(cookies()))) revoke();
   });
 
@@ -102,7 +102,8 @@
     else if (ours && before === 'denied') fbq('consent', 'grant');
     held.splice(0).forEach(({ calls, tickets, body }) => {
       calls.forEach((call) => fire(...call));
-      if (calls.length) outbox.push(body);
+      // The server takes 20 at a time.
+      while (body.events.length) outbox.push({ ...body, events: body.events.splice(0, 20) });
       tickets.forEach((ticket) => ask(ticket, [2, 3, 5, 10])); // at 2, 5, 10 and 20 s
     });
     echo(echoes.splice(0));
@@ -142,7 +143,7 @@
     const rules = { createScriptURL: (url) => url };
     const trusted = safe(() => trustedTypes.createPolicy('metapixel', rules).createScriptURL(config.script));
     try {
-      script.src = trusted() || config.script; // the second where Trusted Types are unknown, or refuse the name
+      script.src = trusted() || config.script; // no Trusted Types, or no policy
       document.head.append(script);
     } catch (error) {
       settle('failed');
@@ -202,7 +203,7 @@
   const flush = safe((response) => {
     if (!config || new URL(response.url, location.href).origin !== location.origin) return;
     decode(response.headers.get('Metapixel-Echo'));
-    if (response.redirected) take(); // a redirect has no header that can be read
+    if (response.redirected) take(); // the header was lost
     scan();
   });
 
@@ -236,13 +237,13 @@
 
   const start = safe(() => {
     const found = JSON.parse(document.querySelector('script#metapixel-config').textContent);
-    if (!found.provider || !found.pixels.length || /(^|; )metapixel_off(=|;|$)/.test(cookies())) return;
+    if (!found.provider || !found.collect || !found.pixels.length || /(^|; )metapixel_off(=|;|$)/.test(cookies())) return;
     if (navigator.globalPrivacyControl && found.gpc !== false) return;
     config = found;
-    const look = safe(() => {
+    const look = () => {
       take();
       scan();
-    });
+    };
     addEventListener('pagehide', () => send(true));
     document.addEventListener('visibilitychange', () => document.hidden && send(true));
     addEventListener('pageshow', (event) => {

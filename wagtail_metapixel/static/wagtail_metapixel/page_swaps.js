@@ -13,9 +13,9 @@
     names.forEach((name) =>
       document.addEventListener(name, (event) => {
         try {
-          if (api.flush) work(event);
+          work(event);
         } catch (error) {
-          // An event of an htmx or Turbo that we do not know; the page must not notice.
+          // An htmx or Turbo that we do not know, or no core; the page must not notice.
         }
       })
     );

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core import checks as django_checks
+from django.db import connections
+
+from wagtail_metapixel import checks, diagnostics
+
+OURS = diagnostics.MIDDLEWARE
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
+
+
+def found(check):
+    return {message.id: message for message in check()}
+
+
+def consent(held):
+    return "granted"
+
+
+no_function = "granted"
+
+
+@pytest.fixture
+def given(settings):
+    """Write WAGTAIL_METAPIXEL as a deployment would."""
+
+    def write(**values):
+        settings.WAGTAIL_METAPIXEL = values
+
+    return write
+
+
+def test_a_good_installation_is_silent():
+    assert [m for m in django_checks.run_checks() if m.id.startswith("metapixel.")] == []
+
+
+def test_every_check_is_registered(settings):
+    settings.WAGTAIL_METAPIXEL = {"DELIVERY": "x", "SANDBOX": "http://127.0.0.1:1", "Y": 1}
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != OURS]
+    ids = {m.id for m in django_checks.run_checks() if m.id.startswith("metapixel.")}
+    assert ids == {"metapixel.E001", "metapixel.W001", "metapixel.W002", "metapixel.W004"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ACCESS_TOKENS", "pasted-token"),
+        ("ENCRYPTION_KEYS", ["short"]),
+        ("ENCRYPTION_KEYS", Fernet.generate_key().decode()),
+        ("DELIVERY", "celery"),
+        ("GRAPH_URL", "http://graph.facebook.com"),
+        ("GRAPH_VERSION", "latest"),
+        ("SCRIPT_URL", "http://cdn.example/fbevents.js"),
+        ("SANDBOX", "https://sandbox.example"),
+        ("TRUSTED_PROXIES", "1"),
+        ("CONSENT_PROVIDER", "nowhere.at_all"),
+        ("CONSENT_PROVIDER", f"{__name__}.no_function"),
+        ("REQUEST_TIMEOUT", 0),
+        ("POLL_INTERVAL", None),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_an_error_with_a_way_out(given, name, value):
+    given(**{name: value})
+    [message] = checks.check_settings()
+    assert (message.id, message.level) == ("metapixel.E001", django_checks.ERROR)
+    assert message.msg.startswith(f'WAGTAIL_METAPIXEL["{name}"] has to ')
+    assert message.hint.startswith("Without it, the default holds: ")
+    assert "pasted" not in message.msg
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {
+            "ACCESS_TOKENS": {"11111": "token"},
+            "ENCRYPTION_KEYS": [Fernet.generate_key().decode()],
+            "DELIVERY": "worker",
+            "GRAPH_URL": "https://graph.example.com",
+            "GRAPH_VERSION": "v27.0",
+            "SCRIPT_URL": "https://cdn.example/fbevents.js",
+            "SANDBOX": "http://127.0.0.1:8001",
+            "TRUSTED_PROXIES": ["10.0.0.0/8"],
+            "CONSENT_PROVIDER": f"{__name__}.consent",
+            "REQUEST_TIMEOUT": 5,
+            "POLL_INTERVAL": 0.5,
+        },
+    ],
+)
+def test_settings_that_can_be_used_are_not_mentioned(given, values):
+    given(**values)
+    assert checks.check_settings() == []
+
+
+def test_settings_that_are_no_dict_are_one_error_and_break_no_other_check(settings):
+    settings.WAGTAIL_METAPIXEL = ["DELIVERY"]
+    ours = [m for m in django_checks.run_checks() if m.id.startswith("metapixel.")]
+    assert [(m.id, bool(m.hint)) for m in ours] == [("metapixel.E001", True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ACCES_TOKENS", 'Did you mean "ACCESS_TOKENS"?'),
+        ("TRUSTED_PROXY", 'Did you mean "TRUSTED_PROXIES"?'),
+        ("XYZ", "Known: ACCESS_TOKENS"),
+    ],
+)
+def test_a_setting_that_nobody_knows_is_a_warning_with_the_nearest_name(given, name, hint):
+    given(**{name: 1})
+    message = found(checks.check_settings)["metapixel.W001"]
+    assert name in message.msg
+    assert message.hint.startswith(hint)
+
+
+def test_a_missing_middleware_is_a_warning(settings):
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != OURS]
+    message = found(checks.check_installation)["metapixel.W002"]
+    assert OURS in message.hint
+
+
+@pytest.mark.parametrize(
+    "above",
+    [SESSIONS, "django.middleware.cache.UpdateCacheMiddleware", "wagtailcache.cache.Update"],
+)
+def test_a_middleware_below_sessions_or_a_cache_is_a_warning(settings, above):
+    others = [name for name in settings.MIDDLEWARE if name not in {OURS, SESSIONS}]
+    settings.MIDDLEWARE = [above, OURS, *others]
+    message = found(checks.check_installation)["metapixel.W002"]
+    assert above in message.msg
+    assert "cookies" in message.hint
+
+
+@pytest.mark.urls("wagtail.documents.urls")
+def test_missing_addresses_are_a_warning():
+    message = found(checks.check_installation)["metapixel.W003"]
+    assert 'include("wagtail_metapixel.urls")' in message.hint
+
+
+@pytest.mark.parametrize(("debug", "warned"), [(True, False), (False, True)])
+def test_the_sandbox_without_debug_is_a_warning(given, settings, debug, warned):
+    settings.DEBUG = debug
+    given(SANDBOX="http://127.0.0.1:8001")
+    messages = found(checks.check_sandbox)
+    assert ("metapixel.W004" in messages) is warned
+    assert all("SANDBOX" in message.hint for message in messages.values())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "options", "delivery", "warned"),
+    [
+        ("sqlite", {}, "thread", True),
+        ("sqlite", {"transaction_mode": "DEFERRED"}, "thread", True),
+        ("sqlite", {"transaction_mode": "IMMEDIATE"}, "thread", False),
+        ("sqlite", {}, "worker", False),
+        ("sqlite", {}, "nonsense", False),
+        ("postgresql", {}, "thread", False),
+    ],
+)
+def test_a_thread_on_a_deferred_sqlite_is_a_warning_with_the_line_to_add(
+    given, monkeypatch, vendor, options, delivery, warned
+):
+    given(DELIVERY=delivery)
+    connection = connections["default"]
+    monkeypatch.setattr(type(connection), "vendor", vendor)
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    messages = found(checks.check_thread)
+    assert ("metapixel.W005" in messages) is warned
+    assert all("IMMEDIATE" in message.hint for message in messages.values())

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from wagtail.models import Site
+
+from tests.factories import (
+    PIXEL_ID,
+    TOKEN,
+    OutboxEventFactory,
+    PixelFactory,
+    SettingsFactory,
+    SiteFactory,
+)
+from wagtail_metapixel import counters, diagnostics, graph_api, outbox, visitor
+from wagtail_metapixel.diagnostics import Finding, Level
+from wagtail_metapixel.graph_api import Answer, Kind
+from wagtail_metapixel.models import Counter, State
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def only_our_site():
+    Site.objects.all().delete()
+
+
+def lines(**kwargs):
+    return list(diagnostics.examine(network=False, **kwargs))
+
+
+def one(text, findings=None):
+    """Return the one finding that says ``text``."""
+    found = [f for f in (findings or lines()) if text in f.fact]
+    assert len(found) == 1, [f.fact for f in findings or lines()]
+    return found[0]
+
+
+def problems():
+    return [finding for finding in lines() if finding.level is Level.PROBLEM]
+
+
+def test_a_good_installation_has_no_problem():
+    PixelFactory()
+    assert problems() == []
+    assert {finding.level for finding in lines()} == {Level.OK}
+
+
+def test_every_problem_says_what_to_do():
+    SettingsFactory()
+    PixelFactory(settings=SettingsFactory(site=SiteFactory(hostname="b")), token="", hosts="c")
+    OutboxEventFactory(recorded_at=timezone.now() - timedelta(hours=1))
+    assert len(problems()) == 4
+    assert all(finding.advice.endswith((".", "?")) for finding in problems())
+
+
+# The deployment
+
+
+def test_the_sandbox_is_told(settings):
+    settings.WAGTAIL_METAPIXEL = {"SANDBOX": "http://127.0.0.1:8001"}
+    finding = one("Events go to the sandbox at http://127.0.0.1:8001/v26.0, not to Meta.")
+    assert finding.level is Level.NOTE
+
+
+def test_meta_is_told():
+    assert one("Events go to https://graph.facebook.com/v26.0.").level is Level.OK
+
+
+def test_a_missing_middleware_is_a_problem(settings):
+    settings.MIDDLEWARE = []
+    assert one("MetaPixelMiddleware is missing").level is Level.PROBLEM
+
+
+@pytest.mark.urls("wagtail.documents.urls")
+def test_missing_addresses_are_a_problem():
+    assert one("not in the URL configuration").level is Level.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [("thread", "a thread in"), ("worker", "manage.py metapixel")]
+)
+def test_the_driver_is_told(settings, name, how):
+    settings.WAGTAIL_METAPIXEL = {"DELIVERY": name}
+    assert one(f"Events are sent by {how}").level is Level.OK
+
+
+def test_a_database_that_bears_no_thread_is_a_problem(monkeypatch):
+    monkeypatch.setattr(outbox, "bears_second_writer", lambda using: False)
+    finding = one("The delivery thread does not run")
+    assert (finding.level, "IMMEDIATE" in finding.advice) == (Level.PROBLEM, True)
+
+
+@pytest.mark.parametrize(("days", "level"), [(0, Level.PROBLEM), (8, Level.OK)])
+def test_a_proxy_that_nobody_declared_is_a_problem_of_this_week(days, level):
+    Counter.objects.create(
+        day=timezone.now().date() - timedelta(days),
+        kind=counters.DIAGNOSTIC,
+        reason=visitor.UNDECLARED_PROXY,
+        count=3,
+    )
+    [finding] = [f for f in lines() if f.subject == "proxies"]
+    assert finding.level is level
+    assert ("TRUSTED_PROXIES" in finding.advice) is (level is Level.PROBLEM)
+
+
+def test_declared_proxies_are_told(settings):
+    settings.WAGTAIL_METAPIXEL = {"TRUSTED_PROXIES": ["10.0.0.0/8"]}
+    assert one("Trusted proxies: ['10.0.0.0/8'].").level is Level.OK
+
+
+# A site
+
+
+def test_no_site_is_a_problem():
+    assert one("There is no Wagtail site.").level is Level.PROBLEM
+
+
+def test_a_site_switched_off_is_a_note_and_nothing_more():
+    PixelFactory(settings=SettingsFactory(enabled=False), token="")
+    assert one("Switched off in the settings.").level is Level.NOTE
+    assert problems() == []
+
+
+def test_a_site_without_a_pixel_is_a_problem():
+    SiteFactory()
+    assert one("No pixel is set.").level is Level.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("provider", "level", "fact"),
+    [
+        ("", Level.PROBLEM, "No consent choice is made"),
+        ("cookie", Level.OK, "Consent: A banner of this site"),
+        ("function", Level.PROBLEM, "none is named"),
+        ("not_required", Level.OK, "Consent: Not required here"),
+    ],
+)
+def test_where_consent_comes_from_is_told(provider, level, fact):
+    PixelFactory(settings=SettingsFactory(consent_provider=provider))
+    assert one(fact).level is level
+
+
+def test_a_function_of_the_sites_own_is_enough(settings):
+    settings.WAGTAIL_METAPIXEL = {"CONSENT_PROVIDER": "shop.consent.answer"}
+    PixelFactory(settings=SettingsFactory(consent_provider="function"))
+    assert one("Consent: A function of this site").level is Level.OK
+
+
+def test_advanced_matching_that_is_off_is_a_note():
+    PixelFactory(settings=SettingsFactory(advanced_matching=False))
+    assert one("Advanced matching is off").level is Level.NOTE
+
+
+# A pixel
+
+
+def test_a_pixel_that_sends_for_its_site_is_ok():
+    PixelFactory(hosts="testserver\nshop.example")
+    assert one("It sends for shop.example, testserver.").level is Level.OK
+
+
+def test_a_pixel_that_sends_for_other_hosts_only_is_a_problem():
+    PixelFactory(hosts="shop.example")
+    assert one("but the site is testserver").level is Level.PROBLEM
+
+
+def test_a_pixel_without_a_token_is_a_problem():
+    PixelFactory(token="")
+    finding = one("No access token")
+    assert f"METAPIXEL_ACCESS_TOKEN_{PIXEL_ID}" in finding.advice
+
+
+def test_a_token_that_no_key_opens_is_a_problem_of_its_own(settings):
+    PixelFactory()
+    settings.SECRET_KEY = "another one, as after a restore on another machine"
+    assert "ENCRYPTION_KEYS" in one("cannot be opened").advice
+
+
+def test_a_pause_tells_its_reason():
+    PixelFactory()
+    outbox.pause(PIXEL_ID, 3600, "Error validating access token", using="default")
+    finding = one("Sending is paused: Error validating access token")
+    assert finding.level is Level.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "fact"),
+    [
+        (Answer(kind=Kind.ACCEPTED), Level.OK, "Meta answers for this pixel and token."),
+        (Answer(kind=Kind.ACCESS, code=190, message="expired"), Level.PROBLEM, "refuses the token"),
+        (Answer(kind=Kind.ACCESS, code=100, message="no read"), Level.NOTE, "proves nothing"),
+        (Answer(kind=Kind.TRANSIENT, message="timed out"), Level.PROBLEM, "does not answer"),
+    ],
+)
+def test_meta_is_asked_about_each_pixel(monkeypatch, answer, level, fact):
+    asked = []
+
+    def get_pixel(pixel_id, token):
+        asked.append((pixel_id, token))
+        return answer
+
+    monkeypatch.setattr(graph_api, "get_pixel", get_pixel)
+    PixelFactory()
+    findings = list(diagnostics.examine())
+    assert one(fact, findings).level is level
+    assert asked == [(PIXEL_ID, TOKEN)]
+    assert TOKEN not in str(findings)
+
+
+def test_offline_asks_nobody(monkeypatch):
+    monkeypatch.delattr(graph_api, "get_pixel")
+    PixelFactory()
+    assert lines()
+
+
+# What waits, and what was held back
+
+
+def test_an_empty_outbox_is_ok():
+    assert one("Nothing waits.").level is Level.OK
+
+
+@pytest.mark.parametrize(("minutes", "level"), [(9, Level.OK), (11, Level.PROBLEM)])
+def test_what_waits_for_long_is_a_problem(minutes, level):
+    OutboxEventFactory.create_batch(3, recorded_at=timezone.now() - timedelta(minutes=minutes))
+    assert one("3 events wait").level is level
+
+
+def test_what_ended_badly_is_told_with_its_reason():
+    OutboxEventFactory.create_batch(2, state=State.REJECTED, reason="value: is required")
+    OutboxEventFactory(state=State.SENT)
+    OutboxEventFactory(state=State.DEAD, reason="given up")
+    notes = [f.fact for f in lines() if f.subject == "outbox" and f.level is Level.NOTE]
+    assert notes == ["2 rejected: value: is required", "1 given up: given up"]
+
+
+def test_what_was_held_back_this_week_is_told():
+    today = timezone.now().date()
+    for days, count in ((0, 2), (6, 3), (8, 100)):
+        Counter.objects.create(
+            day=today - timedelta(days), kind="withheld", reason="consent unknown", count=count
+        )
+    assert one("5 times: consent unknown").level is Level.NOTE
+
+
+@pytest.mark.parametrize(
+    ("levels", "worst"),
+    [([], Level.OK), ([Level.OK, Level.NOTE], Level.NOTE), ([Level.PROBLEM, Level.OK], Level.PROBLEM)],
+)  # fmt: skip
+def test_the_worst_level_counts(levels, worst):
+    assert diagnostics.worst(Finding(level, "", "") for level in levels) is worst

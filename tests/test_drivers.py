@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from django.core.signals import request_started
+from django.db import OperationalError, transaction
+
+from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory
+from wagtail_metapixel import counters, delivery, drivers, graph_api, outbox, privacy, signals
+from wagtail_metapixel.delivery import Summary
+from wagtail_metapixel.drivers import DeliveryThread
+from wagtail_metapixel.models import OutboxEvent, State
+from wagtail_metapixel.sandbox.server import SandboxServer
+
+ROOT = Path(__file__).resolve().parents[1]
+SOON = 5.0
+
+
+class Work:
+    """Stands in for ``deliver_due``: notes each call, answers what it is told."""
+
+    def __init__(self):
+        self.calls = 0
+        self.called = threading.Condition()
+        self.answers = []
+
+    def __call__(self, **_kwargs):
+        with self.called:
+            self.calls += 1
+            self.called.notify_all()
+        answer = self.answers.pop(0) if self.answers else Summary()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer() if callable(answer) else answer
+
+    def wait_for(self, calls, seconds=SOON):
+        """Wait until so many calls were made; return whether they were."""
+        with self.called:
+            return self.called.wait_for(lambda: self.calls >= calls, seconds)
+
+
+@pytest.fixture
+def work(monkeypatch):
+    work = Work()
+    monkeypatch.setattr(delivery, "deliver_due", work)
+    return work
+
+
+@pytest.fixture
+def thread(monkeypatch, settings):
+    """A thread of its own for this test, which polls so rarely that a wait shows."""
+    settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": 60}
+    monkeypatch.setattr(drivers, "in_tests", lambda: False)
+    monkeypatch.setattr(privacy, "purge_expired", lambda **_kwargs: 0)
+    thread = DeliveryThread()
+    yield thread
+    thread.stop()
+
+
+def busy():
+    return Summary(claimed=2, released=1)
+
+
+# Starting
+
+
+def test_no_thread_starts_in_tests():
+    assert not drivers.may_start()
+    request_started.send(sender=None)
+    assert drivers.thread._thread is None
+    assert "metapixel" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_test"),
+    [(["manage.py", "test"], True), (["manage.py", "runserver"], False), (["gunicorn"], False)],
+)
+def test_test_runner_of_django_counts_as_tests(monkeypatch, arguments, is_test):
+    monkeypatch.delitem(sys.modules, "pytest")
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert drivers.in_tests() is is_test
+
+
+def test_pytest_counts_as_tests(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["runserver"])
+    assert drivers.in_tests()
+
+
+def test_no_thread_starts_where_it_would_make_the_shops_transactions_fail(
+    thread, work, monkeypatch
+):
+    monkeypatch.setattr(outbox, "bears_second_writer", lambda using: False)
+    thread.ensure_started()
+    assert thread._thread is None
+
+
+def test_thread_starts_once_and_looks_at_the_outbox_at_once(thread, work):
+    starters = [threading.Thread(target=thread.ensure_started) for _ in range(8)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+    assert work.wait_for(1)
+    assert [found.name for found in threading.enumerate()].count("metapixel") == 1
+    assert thread._thread.daemon
+
+
+def test_thread_that_ended_starts_again_with_the_next_request(thread, work):
+    thread.ensure_started()
+    assert work.wait_for(1)
+    thread.stop()
+    thread.ensure_started()
+    assert work.wait_for(2)
+
+
+# Waking
+
+
+def test_commit_wakes_the_thread(thread, work):
+    signals.recorded.connect(thread.wake)
+    thread.ensure_started()
+    assert work.wait_for(1)
+    signals.recorded.send_robust(sender=OutboxEvent, using="default")
+    assert work.wait_for(2)
+    assert not work.wait_for(3, seconds=0.1)
+
+
+def test_commit_during_a_look_is_not_overlooked(thread, work):
+    work.answers = [lambda: thread.wake() or Summary()]
+    thread.ensure_started()
+    assert work.wait_for(2)
+
+
+def test_poll_finds_what_other_processes_left(thread, work, settings):
+    settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": 0.02}
+    thread.ensure_started()
+    assert work.wait_for(3)
+
+
+def test_thread_goes_on_without_a_rest_while_there_is_work(thread, work):
+    work.answers = [busy(), busy(), Summary(claimed=3, released=3)]
+    thread.ensure_started()
+    assert work.wait_for(3)
+    assert not work.wait_for(4, seconds=0.1)
+
+
+def test_failure_is_logged_and_the_thread_goes_on(thread, work, caplog):
+    work.answers = [OperationalError("password=canary")]
+    thread.ensure_started()
+    assert work.wait_for(1)
+    thread.wake()
+    assert work.wait_for(2)
+    assert "OperationalError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_thread_asks_less_often_the_longer_something_is_broken(thread, work, settings, caplog):
+    settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": 0.01}
+    work.answers = [OperationalError()] * 100
+    thread.ensure_started()
+    time.sleep(0.4)
+    assert 3 <= work.calls <= 7
+
+
+@pytest.mark.parametrize("options", [{"DELIVERY": "canon"}, {"POLL_INTERVAL": 0}])
+def test_setting_that_cannot_be_used_is_said_and_waited_for(
+    thread, work, settings, options, caplog
+):
+    settings.WAGTAIL_METAPIXEL = options
+    thread.ensure_started()
+    deadline = time.monotonic() + SOON
+    while "Delivery waits" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert next(iter(options)) in caplog.text
+    settings.WAGTAIL_METAPIXEL = {}
+    thread.wake()
+    assert work.wait_for(1)
+
+
+# What else it does
+
+
+def test_with_workers_the_thread_only_saves_counters(thread, work, settings, monkeypatch):
+    settings.WAGTAIL_METAPIXEL = {"DELIVERY": "worker", "POLL_INTERVAL": 60}
+    flushed = threading.Event()
+    monkeypatch.setattr(counters, "flush", lambda using: flushed.set())
+    counters.add(counters.Item(counters.WITHHELD, "consent unknown"))
+    try:
+        thread.ensure_started()
+        assert flushed.wait(SOON)
+    finally:
+        counters.clear()
+    assert not work.wait_for(1, seconds=0.1)
+
+
+def test_expired_visitors_are_deleted_at_most_once_an_hour(thread, work, monkeypatch):
+    purges = []
+
+    def purge_expired(using):
+        purges.append(using)
+
+    monkeypatch.setattr(privacy, "purge_expired", purge_expired)
+    thread._purged_at = time.monotonic() - drivers.PURGE_SECONDS - 1
+    work.answers = [busy(), busy()]
+    thread.ensure_started()
+    assert work.wait_for(3)
+    assert purges == ["default"]
+
+
+def test_idle_thread_keeps_no_connection(thread, work, monkeypatch):
+    closed = threading.Event()
+    monkeypatch.setattr(graph_api, "close", closed.set)
+    thread._worked_at = time.monotonic() - drivers.IDLE_SECONDS - 1
+    thread.ensure_started()
+    assert closed.wait(SOON)
+
+
+# Ending
+
+
+def test_resting_thread_ends_at_once(thread, work):
+    thread.ensure_started()
+    assert work.wait_for(1)
+    started = time.monotonic()
+    thread.stop()
+    assert not thread._thread.is_alive()
+    assert time.monotonic() - started < 1
+
+
+def test_end_waits_no_longer_than_its_grace_for_a_request_on_its_way(thread, work):
+    release = threading.Event()
+    work.answers = [lambda: release.wait(SOON) and Summary()]
+    thread.ensure_started()
+    assert work.wait_for(1)
+    started = time.monotonic()
+    thread.stop(grace=0.1)
+    assert 0.1 <= time.monotonic() - started < 1
+    release.set()
+    thread._thread.join(SOON)
+    assert not thread._thread.is_alive()
+
+
+# From the commit to Meta
+
+
+@pytest.mark.django_db(transaction=True)
+def test_committed_event_is_sent_by_the_thread(thread, settings):
+    signals.recorded.connect(thread.wake)
+    with SandboxServer(pixels={PIXEL_ID: TOKEN}) as sandbox:
+        settings.WAGTAIL_METAPIXEL = {
+            "SANDBOX": sandbox.url,
+            "ACCESS_TOKENS": {PIXEL_ID: TOKEN},
+            "POLL_INTERVAL": 60,
+        }
+        thread.ensure_started()
+        with transaction.atomic():
+            outbox.insert([OutboxEventFactory.build()], using="default")
+        deadline = time.monotonic() + SOON
+        while not sandbox.events() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        thread.stop(grace=SOON)
+    assert OutboxEvent.objects.get().state == State.SENT
+
+
+SERVER = """
+    import os, sys, time
+    import django
+
+    django.setup()
+    from django.core.signals import request_started
+    from wagtail_metapixel import delivery, drivers, privacy
+
+    reader, writer = os.pipe()
+
+    def deliver_due(**_kwargs):
+        os.write(writer, b"%d\\n" % os.getpid())
+        return delivery.Summary()
+
+    delivery.deliver_due = deliver_due
+    privacy.purge_expired = lambda **_kwargs: 0
+
+    def serve_a_request():
+        request_started.send(sender=None)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if int(os.read(reader, 100).split()[-1]) == os.getpid():
+                return True
+        return False
+
+    assert drivers.thread._thread is None, "started before the first request"
+    assert serve_a_request(), "no delivery in the parent"
+    with drivers.thread._lock:  # as if another thread were just about to start it
+        child = os.fork()
+    if not child:
+        os._exit(0 if serve_a_request() else 1)
+    assert os.waitpid(child, 0)[1] == 0, "no delivery in the child"
+    print("both delivered")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_each_process_of_a_forking_server_delivers_from_its_first_request():
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(SERVER)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("both delivered\n", "", 0)

@@ -1,0 +1,891 @@
+"""Parameters, times, ids and addresses of events."""
+
+from __future__ import annotations
+
+import decimal
+import enum
+import json
+import math
+import uuid
+from collections import OrderedDict
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from wagtail_metapixel import catalogue, events
+from wagtail_metapixel.events import (
+    Event,
+    build_custom_data,
+    check_event_id,
+    check_event_time,
+    clean_url,
+)
+from wagtail_metapixel.exceptions import EventError
+
+ABSENT = object()
+NOW = 1_800_000_000.25
+DAY = 86_400
+
+
+def purchase(**params):
+    return build_custom_data("Purchase", {"value": 10, "currency": "EUR", **params})
+
+
+def lead(**params):
+    return build_custom_data("Lead", params)
+
+
+def only(problems):
+    (problem,) = problems
+    return problem
+
+
+# Money
+
+
+@pytest.mark.parametrize(
+    ("given", "currency", "expected"),
+    [
+        pytest.param(Decimal("12.30"), "EUR", 12.3, id="decimal"),
+        pytest.param(Decimal("12.00"), "EUR", 12, id="whole"),
+        pytest.param(12, "EUR", 12, id="int"),
+        pytest.param(0.1 + 0.2, "EUR", 0.3, id="float"),
+        pytest.param(2.675, "EUR", 2.68, id="a float means what it prints"),
+        pytest.param(Decimal("2.665"), "EUR", 2.66, id="half to even, down"),
+        pytest.param(-0.0, "EUR", 0, id="7: minus zero"),
+        pytest.param(Decimal("-0.00"), "EUR", 0, id="7: minus zero, decimal"),
+        pytest.param(
+            Decimal("10.123456789012345678"), "EUR", 10.12, id="14: more places than the currency"
+        ),
+        pytest.param(Decimal("1E+3"), "EUR", 1000, id="15: exponent"),
+        pytest.param(Decimal("100.5"), "JPY", 100, id="16: decided, half to even, yen"),
+        pytest.param(Decimal("101.5"), "JPY", 102, id="16: half to even, up"),
+        pytest.param(Decimal("1.234"), "KWD", 1.234, id="16: three places"),
+        pytest.param("12.30", "EUR", 12.3, id="18: text of Django's JSON encoder"),
+        pytest.param(" 12 ", "EUR", 12, id="text with spaces"),
+        pytest.param(gettext_lazy("12.30"), "EUR", 12.3, id="20: lazy text"),
+        pytest.param(SafeString("12.30"), "EUR", 12.3, id="text of a template"),
+        pytest.param(10**12, "IDR", 10**12, id="large"),
+    ],
+)
+def test_an_amount_becomes_a_number(given, currency, expected):
+    data, problems = build_custom_data("Purchase", {"value": given, "currency": currency})
+    assert data["value"] == expected
+    assert type(data["value"]) is type(expected)
+    assert math.copysign(1, data["value"]) == 1
+    assert all(problem.field == "value" and not problem.fatal for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("given", "mistake"),
+    [
+        pytest.param(float("nan"), False, id="5: NaN"),
+        pytest.param(Decimal("NaN"), False, id="5: decimal NaN"),
+        pytest.param(Decimal("sNaN"), False, id="5: signalling NaN"),
+        pytest.param("nan", False, id="5: the text nan"),
+        pytest.param(float("inf"), False, id="6: infinity"),
+        pytest.param(Decimal("-Infinity"), False, id="6: minus infinity"),
+        pytest.param("-inf", False, id="6: the text inf"),
+    ],
+)
+@pytest.mark.parametrize("name", ["Purchase", "Lead"])
+def test_a_value_that_is_not_finite_is_fatal_for_any_event(given, mistake, name):
+    data, problems = build_custom_data(name, {"value": given, "currency": "EUR"})
+    assert "value" not in data
+    problem = only(problems)
+    assert (problem.field, problem.fatal, problem.mistake) == ("value", True, mistake)
+
+
+@pytest.mark.parametrize(
+    ("given", "mistake"),
+    [
+        pytest.param(-5, False, id="8: negative"),
+        pytest.param(Decimal("-0.01"), False, id="8: negative cent"),
+        pytest.param("12,50", True, id="10: comma"),
+        pytest.param("1,234.50", True, id="11: thousands"),
+        pytest.param("1.234,50", True, id="11: German thousands"),
+        pytest.param("1_000", True, id="12: underscore"),
+        pytest.param("١٢٣", True, id="13: decided, Arabic digits are refused"),
+        pytest.param("1e3", True, id="exponent in a text"),
+        pytest.param("€ 5", True, id="sign"),
+        pytest.param("", True, id="empty"),
+        pytest.param(True, True, id="17: True"),
+        pytest.param(10**16, False, id="beyond what JavaScript counts"),
+        pytest.param(Decimal("1E+999999"), False, id="astronomic"),
+        pytest.param("9" * 100_000, True, id="100,000 digits"),
+        pytest.param(object(), True, id="an object"),
+        pytest.param(b"12", True, id="bytes"),
+        pytest.param([12], True, id="a list"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_fatal_for_a_purchase_only(given, mistake):
+    data, problems = build_custom_data("Purchase", {"value": given, "currency": "EUR"})
+    problem = only(problems)
+    assert "value" not in data
+    assert (problem.field, problem.code, problem.fatal) == ("value", 2804009, True)
+    assert problem.mistake is mistake
+
+    data, problems = build_custom_data("Lead", {"value": given, "currency": "EUR"})
+    problem = only(problems)
+    assert data == {"currency": "EUR"}
+    assert (problem.field, problem.code, problem.fatal) == ("value", None, False)
+
+
+def test_the_message_about_a_comma_names_the_locale():  # row 10
+    _data, problems = purchase(value="12,50")
+    assert "locale" in only(problems).rule
+
+
+class Money:
+    amount, currency = Decimal("12.30"), "EUR"
+
+    def __repr__(self):
+        raise AssertionError("never looked at")
+
+    __str__ = __repr__
+
+
+def test_a_money_object_is_refused_with_a_hint():  # row 20
+    _data, problems = purchase(value=Money())
+    assert ".amount" in only(problems).rule
+    assert only(problems).mistake
+
+
+def test_a_purchase_of_nothing_is_sent_and_reported():  # row 9
+    data, problems = purchase(value=0)
+    assert data["value"] == 0
+    assert not only(problems).fatal
+
+
+def test_an_improbable_value_is_sent_and_reported():  # row 19
+    data, problems = purchase(value=10**15)
+    assert data["value"] == 10**15
+    assert not only(problems).fatal
+
+
+def test_the_callers_decimal_context_changes_nothing():
+    with decimal.localcontext(prec=2, rounding=decimal.ROUND_UP) as context:
+        context.traps[decimal.Inexact] = True
+        data, problems = purchase(value=Decimal("1234.565"), predicted_ltv="1234.565")
+    assert (data["value"], data["predicted_ltv"], problems) == (1234.56, 1234.56, [])
+
+
+def test_net_revenue_may_be_negative_and_predicted_value_not():
+    data, problems = purchase(net_revenue=Decimal("-3.005"), predicted_ltv=-1)
+    assert data["net_revenue"] == -3
+    assert "predicted_ltv" not in data
+    assert only(problems).field == "predicted_ltv"
+
+
+# Currency
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param("eur", id="1: lower case"),
+        pytest.param("eur ", id="3: a space"),
+        pytest.param(gettext_lazy("EUR"), id="lazy"),
+        pytest.param(enum.Enum("Currency", {"EURO": "EUR"}).EURO, id="36: enumeration"),
+    ],
+)
+def test_a_currency_is_brought_to_upper_case(given):
+    assert purchase(currency=given) == ({"currency": "EUR", "value": 10}, [])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param("€", id="2: sign"),
+        pytest.param("EURO", id="2: four letters"),
+        pytest.param("", id="2: empty"),
+        pytest.param(None, id="2: None"),
+        pytest.param("12", id="2: digits"),
+        pytest.param("XXX", id="2: no currency"),
+        pytest.param("E UR", id="2: inner space"),
+        pytest.param("\u0131dr", id="4: Turkish letter"),
+        pytest.param(978, id="a number"),
+    ],
+)
+def test_a_bad_currency_is_fatal_for_a_purchase_and_takes_the_value_along_elsewhere(given):
+    data, problems = purchase(currency=given)
+    problem = only(problems)
+    assert (problem.field, problem.code, problem.fatal) == ("currency", 2804010, True)
+    assert not problem.mistake
+    assert "currency" not in data
+
+    data, problems = lead(value=5, currency=given, content_name="x")
+    assert data == {"content_name": "x"}
+    assert {(problem.field, problem.code, problem.fatal) for problem in problems} == {
+        ("value", 2804023, False)
+    } | ({("currency", None, False)} if given is not None else set())
+
+
+def test_a_currency_is_never_guessed():
+    data, problems = lead(value=5)
+    assert data == {}
+    assert (only(problems).code, only(problems).mistake) == (2804023, True)
+
+
+@pytest.mark.parametrize("missing", ["value", "currency"])
+def test_a_purchase_without_money_is_the_developers_mistake(missing):
+    params = {"value": 10, "currency": "EUR"}
+    del params[missing]
+    _data, problems = build_custom_data("Purchase", params)
+    problem = only(problems)
+    assert (problem.field, problem.fatal, problem.mistake) == (missing, True, True)
+    assert problem.code == {"value": 2804009, "currency": 2804010}[missing]
+
+
+# Contents
+
+
+def test_what_follows_from_contents_is_filled_in():
+    contents = [
+        {"id": "A", "quantity": 2, "item_price": Decimal("1.50")},
+        {"id": 7, "quantity": "1"},
+        {"id": "A", "quantity": 1, "item_price": 2.5, "title": "Cup", "colour": "red"},
+    ]
+    data, problems = purchase(contents=contents)
+    assert problems == []
+    assert data == {
+        "currency": "EUR",
+        "value": 10,
+        "contents": [
+            {"id": "A", "quantity": 2, "item_price": 1.5},
+            {"id": "7", "quantity": 1},
+            {"id": "A", "quantity": 1, "item_price": 2.5, "title": "Cup", "colour": "red"},
+        ],
+        "content_ids": ["A", "7"],
+        "content_type": "product",
+        "num_items": 4,
+    }
+
+
+def test_what_is_given_beside_contents_stays():
+    data, problems = purchase(
+        contents=[{"id": "A", "quantity": 2}],
+        content_ids=["parent"],
+        content_type="product_group",
+        num_items=5,
+    )
+    assert problems == []
+    assert data["content_ids"] == ["parent"]
+    assert data["content_type"] == "product_group"
+    assert data["num_items"] == 5
+
+
+def test_content_ids_alone_make_no_content_type():
+    assert lead(content_ids=["A"]) == ({"content_ids": ["A"]}, [])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"),
+    [
+        pytest.param(0, None, id="33: none"),
+        pytest.param(-1, None, id="33: negative"),
+        pytest.param(1.5, None, id="33: decided, a fraction leaves the item out"),
+        pytest.param("2", 2, id="33: text"),
+        pytest.param(Decimal("2.0"), 2, id="decimal"),
+        pytest.param(2.0, 2, id="float"),
+        pytest.param(True, None, id="True"),
+        pytest.param("many", None, id="word"),
+        pytest.param(10**20, None, id="astronomic"),
+    ],
+)
+def test_a_quantity_is_a_whole_number_of_one_or_more(quantity, expected):
+    data, problems = purchase(contents=[{"id": "A", "quantity": quantity}])
+    if expected:
+        assert data["contents"] == [{"id": "A", "quantity": expected}]
+        assert problems == []
+    else:
+        assert "contents" not in data
+        assert only(problems).field == "contents.quantity"
+        assert not only(problems).fatal
+
+
+@pytest.mark.parametrize("identifier", [ABSENT, None, "", "  ", [], object()], ids=str)
+def test_an_item_without_id_is_what_meta_refuses(identifier):
+    item = {"quantity": 1} | ({} if identifier is ABSENT else {"id": identifier})
+    _data, problems = lead(contents=[item])
+    problem = next(problem for problem in problems if problem.fatal)
+    assert (problem.field, problem.code) == ("contents.id", 2804008)
+    assert problem.mistake is (identifier is ABSENT)
+
+
+def test_an_item_without_quantity_counts_once_and_is_reported():
+    data, problems = lead(contents=[{"id": "A"}])
+    assert data["contents"] == [{"id": "A", "quantity": 1}]
+    assert only(problems).mistake
+
+
+def test_the_price_of_an_item_has_its_own_name():
+    data, problems = purchase(contents=[{"id": "A", "quantity": 1, "price": 3}])
+    assert data["contents"] == [{"id": "A", "quantity": 1}]
+    assert "item_price" in only(problems).rule
+
+
+@pytest.mark.parametrize("price", [-1, "1,50", float("nan"), Decimal("Infinity"), object()], ids=str)  # fmt: skip
+def test_a_bad_price_leaves_the_item(price):
+    data, problems = purchase(contents=[{"id": "A", "quantity": 1, "item_price": price}])
+    assert data["contents"] == [{"id": "A", "quantity": 1}]
+    assert (only(problems).field, only(problems).fatal) == ("contents.item_price", False)
+
+
+def test_a_price_without_currency_keeps_its_places():
+    data, _problems = lead(contents=[{"id": "A", "quantity": 1, "item_price": Decimal("1.23456")}])
+    assert data["contents"][0]["item_price"] == 1.2346
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        pytest.param({"id": "A", "quantity": 1}, id="one item, no list"),
+        pytest.param("[{'id': 'A'}]", id="text"),
+        pytest.param((item for item in [{"id": "A", "quantity": 1}]), id="35: generator"),
+        pytest.param(["A"], id="ids"),
+        pytest.param([[]], id="lists"),
+        pytest.param(7, id="number"),
+    ],
+)
+def test_contents_that_are_no_list_of_items_are_the_developers_mistake(contents):
+    data, problems = lead(contents=contents)
+    assert data == {}
+    assert only(problems).mistake
+
+
+def test_an_item_may_be_any_mapping():
+    data, problems = lead(contents=(OrderedDict(id="A", quantity=1),))
+    assert (data["contents"], problems) == ([{"id": "A", "quantity": 1}], [])
+
+
+def test_long_contents_are_cut():  # row 34
+    data, problems = lead(contents=[{"id": str(n), "quantity": 1} for n in range(10_000)])
+    assert len(data["contents"]) == catalogue.LIST_MAX
+    assert only(problems).field == "contents"
+
+
+ITEMS = st.fixed_dictionaries(
+    {
+        "id": st.text(max_size=5) | st.integers() | st.none(),
+        "quantity": st.integers(-2, 5) | st.booleans() | st.text("1a", max_size=2),
+        "item_price": st.decimals(allow_nan=True, allow_infinity=True) | st.floats() | st.none(),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ITEMS, st.sampled_from([0, 2, 3, 4]))
+@example({"id": "A-1", "quantity": 1, "item_price": Decimal("9.99")}, 2)
+@example({"id": " A", "quantity": 1, "item_price": Decimal("9.99")}, 2)
+@example({"id": "A", "quantity": 1, "item_price": Decimal("sNaN")}, 2)
+def test_the_short_way_for_an_item_and_the_careful_way_agree(item, exponent):
+    short = events._ordinary_content(item, exponent)
+    assert short is None or short == events._content(item, exponent, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param([None, "", 1, 1.0], ["1"], id="32: blanks and repeats"),
+        pytest.param(("b", "a"), ["b", "a"], id="order kept"),
+        pytest.param({"b", "a", "c"}, ["a", "b", "c"], id="36: set, in a stable order"),
+        pytest.param([uuid.UUID(int=1)], [str(uuid.UUID(int=1))], id="UUID"),
+        pytest.param([" SKU 1 "], ["SKU 1"], id="trimmed"),
+        pytest.param(["x" * 500], ["x" * 100], id="cut"),
+        pytest.param(["a\u0000b"], ["ab"], id="40: NUL"),
+        pytest.param([], ABSENT, id="empty list"),
+    ],
+)
+def test_content_ids_are_texts(given, expected):
+    data, problems = lead(content_ids=given)
+    assert data.get("content_ids", ABSENT) == expected
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param("['a','b']", id="31: text of a list"),
+        pytest.param("sku", id="31: one id"),
+        pytest.param(7, id="a number"),
+        pytest.param(iter(["a"]), id="35: iterator"),
+        pytest.param([["a"]], id="nested"),
+        pytest.param([True], id="True"),
+        pytest.param([1.5], id="a fraction"),
+    ],
+)
+def test_content_ids_that_are_no_list_of_ids_are_the_developers_mistake(given):
+    data, problems = lead(content_ids=given)
+    assert data == {}
+    assert only(problems).field == "content_ids"
+    assert only(problems).mistake
+
+
+# Texts and choices
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param("</script><!-- ]]>", "</script><!-- ]]>", id="39: escaped on the page"),
+        pytest.param("a\u2028b\u2029c", "a b c", id="40: line separators"),
+        pytest.param("a\x00b\ufeffc\u202ed", "abcd", id="40: controls"),
+        pytest.param("line\r\nbreak\ttab", "line break tab", id="40: breaks become spaces"),
+        pytest.param("👨\u200d👩", "👨\u200d👩", id="41: joiner stays"),
+        pytest.param("Jose\u0301", "Jos\u00e9", id="41: NFC"),
+        pytest.param("x" * 1_000_000, "x" * 500, id="42: 1 MB"),
+        pytest.param("ü" * 1_000_000, "ü" * 500, id="42: 2 MB"),
+        pytest.param("a\ud800b", "ab", id="half a surrogate pair"),
+        pytest.param("  ", ABSENT, id="blank"),
+        pytest.param("\x00", ABSENT, id="nothing left"),
+        pytest.param(17, "17", id="number"),
+        pytest.param(gettext_lazy("Cup"), "Cup", id="36: lazy"),
+        pytest.param(date(2026, 2, 3), "2026-02-03", id="36: date"),
+    ],
+)
+def test_a_text_is_cleaned(given, expected):
+    data, problems = lead(content_name=given)
+    assert data.get("content_name", ABSENT) == expected
+    assert problems == []
+    json.dumps(data).encode()
+
+
+@pytest.mark.parametrize("given", [b"x", ["x"], {"a": 1}, 1.5, True, object()], ids=str)
+def test_what_is_no_text_is_the_developers_mistake(given):
+    data, problems = lead(content_name=given)
+    assert data == {}
+    assert only(problems).mistake
+
+
+@pytest.mark.parametrize("text", ["anna@example.com", "mail to anna@example.com please"])
+def test_a_text_with_an_e_mail_address_is_left_out(text):
+    data, problems = build_custom_data("Search", {"search_string": text, "note": text})
+    assert data == {}
+    assert {problem.field for problem in problems} == {"search_string", "note"}
+    assert all("anna" not in problem.rule for problem in problems)
+
+
+def test_an_at_sign_alone_is_no_e_mail_address():
+    assert lead(content_name="2 @ 9.99 @home") == ({"content_name": "2 @ 9.99 @home"}, [])
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"num_items": "3"}, {"num_items": 3}),
+        ({"num_items": 0}, {"num_items": 0}),
+        ({"status": True}, {"status": True}),
+        ({"status": "completed"}, {"status": "completed"}),
+        ({"delivery_category": "in_store"}, {"delivery_category": "in_store"}),
+        ({"event_source": "crm"}, {"event_source": "crm"}),
+        ({"content_type": "Product"}, {"content_type": "product"}),
+        ({"order_id": uuid.UUID(int=1)}, {"order_id": str(uuid.UUID(int=1))}),
+        ({"order_id": 0}, {"order_id": "0"}),
+        ({"content_name": None}, {}),
+    ],
+)
+def test_parameters_of_other_kinds(params, expected):
+    assert lead(**params) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"num_items": -1}, {"num_items": 1.5}, {"delivery_category": "pigeon"}, {"status": []}],
+    ids=str,
+)
+def test_parameters_outside_their_rule_are_left_out(params):
+    data, problems = lead(**params)
+    assert data == {}
+    assert only(problems).field in params
+
+
+def test_an_unknown_content_type_is_sent_and_reported():
+    data, problems = lead(content_type="yacht")
+    assert data == {"content_type": "yacht"}
+    assert not only(problems).mistake
+
+
+# Custom properties
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("red", "red"),
+        (7, 7),
+        (1.25, 1.25),
+        (True, True),
+        (Decimal("1.10"), 1.1),
+        (Decimal("2.00"), 2),
+        (datetime(2026, 2, 3, 4, tzinfo=UTC), "2026-02-03T04:00:00+00:00"),
+        (enum.Enum("Size", {"L": "large"}).L, "large"),
+        (gettext_lazy("red"), "red"),
+        (["a", 1, None, True], ["a", 1, True]),
+        (("a",), ["a"]),
+        (frozenset({"b", "a"}), ["a", "b"]),
+    ],
+)
+def test_a_property_of_one_s_own_may_be_a_scalar_or_a_list_of_them(given, expected):
+    assert lead(colour=given) == ({"colour": expected}, [])
+
+
+def circular():
+    loop = {}
+    loop["self"] = loop
+    return loop
+
+
+def circular_list():
+    loop = []
+    loop.append(loop)
+    return loop
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param((n for n in range(3)), id="35: generator"),
+        pytest.param({"a": {"b": 1}}, id="nested"),
+        pytest.param([["a"]], id="nested list"),
+        pytest.param(b"x", id="36: bytes"),
+        pytest.param(circular(), id="38: circular"),
+        pytest.param(circular_list(), id="38: circular list"),
+        pytest.param(Money(), id="36: an object, never its repr"),
+        pytest.param({Money()}, id="36: a set of objects"),
+    ],
+)
+def test_a_property_json_has_no_word_for_is_the_developers_mistake(given):
+    data, problems = lead(colour=given)
+    assert data == {}
+    assert (only(problems).field, only(problems).mistake) == ("colour", True)
+
+
+@pytest.mark.parametrize("given", [float("nan"), Decimal("Infinity"), 10**30], ids=str)
+def test_a_property_that_is_no_usable_number_is_left_out(given):
+    data, problems = lead(score=given)
+    assert data == {}
+    assert not only(problems).fatal
+
+
+@pytest.mark.parametrize("key", ["$price", "a.b", "a" * 200, "", "my key", "ü", 7])
+def test_a_key_with_other_characters_is_left_out(key):  # row 37
+    data, problems = build_custom_data("Lead", {key: 1})
+    assert data == {}
+    assert only(problems).field == "custom_data"
+
+
+def test_more_properties_than_anybody_needs_are_left_out():
+    data, problems = build_custom_data("Lead", {f"p{n}": n for n in range(150)})
+    assert len(data) == catalogue.PROPERTIES_MAX
+    assert {problem.field for problem in problems} == {"custom_data"}
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("content_id", "content_ids"),
+        ("contentIds", "content_ids"),
+        ("content", "contents"),
+        ("curency", "currency"),
+        ("orderId", "order_id"),
+        ("Value", "value"),
+    ],
+)
+def test_a_near_miss_is_kept_and_gets_a_hint(key, meant):
+    data, problems = build_custom_data("Lead", {key: "x"})
+    assert data == {key: "x"}
+    assert repr(meant) in only(problems).rule
+    assert only(problems).mistake
+
+
+@pytest.mark.parametrize("key", ["event_id", "event_time", "user_data", "email", "phone", "em", "fbp"])  # fmt: skip
+def test_what_belongs_elsewhere_is_no_parameter(key):
+    data, problems = build_custom_data("Lead", {key: "x"})
+    assert data == {}
+    assert (only(problems).field, only(problems).mistake) == (key, True)
+
+
+def test_places_are_ordinary_properties():
+    assert lead(city="Łódź", country="PL")[1] == []
+
+
+def test_a_custom_event_takes_the_same_parameters():
+    assert build_custom_data("My Event", {"value": 1, "currency": "jpy"}) == (
+        {"currency": "JPY", "value": 1},
+        [],
+    )
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.decimals(allow_nan=True)
+    | st.text(max_size=20) | st.binary(max_size=3) | st.datetimes() | st.uuids(),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["id", "quantity", "item_price", "x"]), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["Purchase", "AddToCart", "My Event"]),
+    st.dictionaries(st.sampled_from([*catalogue.PARAMETERS, "colour"]) | st.text(max_size=4), ANYTHING),
+)  # fmt: skip
+def test_whatever_is_given_comes_out_as_json(name, params):
+    data, problems = build_custom_data(name, params)
+    assert json.loads(json.dumps(data, allow_nan=False, ensure_ascii=False).encode()) == data
+    assert None not in data.values()
+    if name == "Purchase" and not any(problem.fatal for problem in problems):
+        assert data["value"] >= 0
+        assert data["currency"] in catalogue.CURRENCIES
+    if "value" in data and name != "Purchase":
+        assert "currency" in data
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.decimals(0, 10**9, allow_nan=False),
+    st.sampled_from(sorted(catalogue.CURRENCIES)),
+)
+def test_an_amount_is_rounded_exactly(value, currency):
+    data, _problems = build_custom_data("Purchase", {"value": value, "currency": currency})
+    places = Decimal(1).scaleb(-catalogue.CURRENCIES[currency])
+    assert Decimal(repr(data["value"])) == value.quantize(places, decimal.ROUND_HALF_EVEN)
+
+
+# Time
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param(None, 1_800_000_000, id="76: None is now"),
+        pytest.param(NOW - 60, 1_799_999_940, id="seconds, cut down"),
+        pytest.param(int(NOW), 1_800_000_000, id="int"),
+        pytest.param(datetime.fromtimestamp(NOW - 60, tz=UTC), 1_799_999_940, id="aware"),
+        pytest.param(
+            datetime.fromtimestamp(NOW - 60, tz=timezone(timedelta(hours=9))),
+            1_799_999_940,
+            id="another zone",
+        ),
+        pytest.param("2027-01-15T07:59:00Z", 1_799_999_940, id="72: ISO with zone"),
+        pytest.param("2027-01-15T08:59:00+01:00", 1_799_999_940, id="72: ISO with offset"),
+        pytest.param(NOW + 5, 1_800_000_000, id="75: five seconds ahead is now"),
+        pytest.param(NOW + 299, 1_800_000_000, id="75: five minutes ahead is now"),
+        pytest.param(NOW - 7 * DAY + 1, 1_799_395_201, id="just young enough"),
+    ],
+)
+def test_a_time_becomes_seconds(value, expected):
+    seconds, problems = check_event_time(value, now=NOW)
+    assert (seconds, problems) == (expected, [])
+    assert type(seconds) is int
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "mistake"),
+    [
+        pytest.param(1_799_999_940_123, 1_799_999_940, True, id="71: milliseconds"),
+        pytest.param(datetime(2027, 1, 15, 7, 59), 1_800_000_000, True, id="73: decided, naive is now"),  # noqa: DTZ001
+        pytest.param("2027-01-15T07:59:00", 1_800_000_000, True, id="72: decided, no zone is now"),
+        pytest.param(date(2027, 1, 15), 1_800_000_000, True, id="a date"),
+        pytest.param(True, 1_800_000_000, True, id="True"),
+        pytest.param([], 1_800_000_000, True, id="a list"),
+        pytest.param(NOW + 3600, 1_800_000_000, False, id="75: an hour ahead is now, reported"),
+    ],
+)  # fmt: skip
+def test_a_doubtful_time_is_mended_and_reported(value, expected, mistake):
+    seconds, problems = check_event_time(value, now=NOW)
+    assert seconds == expected
+    assert (only(problems).field, only(problems).fatal) == ("event_time", False)
+    assert only(problems).mistake is mistake
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "mistake"),
+    [
+        pytest.param(NOW - 8 * DAY, 2804003, False, id="74: eight days"),
+        pytest.param(0, 2804003, False, id="76: zero"),
+        pytest.param(-1, 2804003, False, id="76: minus one"),
+        pytest.param(NOW + 365 * DAY, 2804004, False, id="75: a year ahead"),
+        pytest.param("yesterday", None, True, id="76: a word"),
+        pytest.param("1800000000", None, True, id="a number in a text"),
+        pytest.param(float("nan"), None, False, id="NaN"),
+        pytest.param(float("inf"), None, False, id="infinity"),
+        pytest.param(10**400, None, False, id="astronomic"),
+        pytest.param(1_800_000_000_000_000, None, False, id="microseconds"),
+    ],
+)
+def test_a_time_meta_would_refuse_is_fatal(value, code, mistake):
+    seconds, problems = check_event_time(value, now=NOW)
+    assert type(seconds) is int
+    problem = only(problems)
+    assert (problem.field, problem.code, problem.fatal) == ("event_time", code, True)
+    assert problem.mistake is mistake
+
+
+@pytest.mark.parametrize(("days", "fatal"), [(61, False), (63, True)])
+def test_a_physical_store_may_report_62_days_back(days, fatal):  # row 74
+    _seconds, problems = check_event_time(NOW - days * DAY, now=NOW, action_source="physical_store")
+    assert [problem.fatal for problem in problems] == ([True] if fatal else [])
+
+
+def test_an_action_source_meta_does_not_know_is_the_developers_mistake():
+    _seconds, problems = check_event_time(None, now=NOW, action_source="web")
+    problem = only(problems)
+    assert (problem.field, problem.fatal, problem.mistake) == ("action_source", True, True)
+
+
+@given(st.floats(allow_nan=True) | st.integers() | st.text(max_size=30) | st.datetimes())
+def test_no_time_raises(value):
+    seconds, _problems = check_event_time(value, now=NOW)
+    assert type(seconds) is int
+    assert seconds <= NOW
+
+
+# Ids
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(0, "0", id="23: zero is an id"),
+        pytest.param(uuid.UUID(int=5), str(uuid.UUID(int=5)), id="24: UUID"),
+        pytest.param("order:17.a_b-c", "order:17.a_b-c", id="characters"),
+        pytest.param("x" * 64, "x" * 64, id="longest"),
+    ],
+)
+def test_an_event_id_becomes_a_text(given, expected):
+    assert check_event_id(given) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param("", id="22: empty"),
+        pytest.param("a b", id="22: a space"),
+        pytest.param("x" * 300, id="22: too long"),
+        pytest.param("a\n", id="22: line end"),
+        pytest.param("🙂", id="22: emoji"),
+        pytest.param(None, id="None"),
+        pytest.param(True, id="True"),
+        pytest.param(1.5, id="float"),
+        pytest.param(b"a", id="bytes"),
+    ],
+)
+def test_an_event_id_of_other_characters_is_refused(given):
+    with pytest.raises(EventError) as caught:
+        check_event_id(given)
+    assert caught.value.field == "event_id"
+
+
+# Addresses
+
+SHOP = "https://shop.example"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (f"{SHOP}/p/cup/", f"{SHOP}/p/cup/"),
+        (SHOP, f"{SHOP}/"),
+        pytest.param("HTTPS://Shop.Example/P/", "https://shop.example/P/", id="case of the host"),
+        pytest.param("javascript:alert(1)", None, id="77: javascript"),
+        pytest.param("data:text/html,x", None, id="77: data"),
+        pytest.param("//evil.example/", None, id="77: no scheme"),
+        pytest.param("/p/cup/", None, id="77: relative"),
+        pytest.param("", None, id="77: empty"),
+        pytest.param("https://", None, id="77: no host"),
+        pytest.param("https://a b/", None, id="77: a space in the host"),
+        pytest.param("https://shop.example\\@evil.example/", None, id="77: backslash"),
+        pytest.param("https://shop.example/\nSet-Cookie: x", None, id="77: line break"),
+        pytest.param(None, None, id="77: None"),
+        pytest.param(b"https://shop.example/", None, id="77: bytes"),
+        pytest.param("https://me:secret@shop.example/p/", f"{SHOP}/p/", id="78: password"),
+        pytest.param(f"{SHOP}/p/#token=x", f"{SHOP}/p/", id="78: fragment"),
+        pytest.param(f"{SHOP}/p/?email=anna@example.com", f"{SHOP}/p/", id="78: e-mail in query"),
+        pytest.param(f"{SHOP}/u/anna@example.com/x/", f"{SHOP}/u/x/", id="78: e-mail in path"),
+        pytest.param(f"{SHOP}/u/anna%40example.com", f"{SHOP}/u/", id="78: e-mail, escaped"),
+        pytest.param(f"{SHOP}/reset/MQ/abc-def/", f"{SHOP}/reset/", id="78: reset"),
+        pytest.param(f"{SHOP}/en/password_reset_confirm/x", f"{SHOP}/en/password_reset_confirm/", id="78: reset, one word of several"),
+        pytest.param(f"{SHOP}/%72eset/MQ/", f"{SHOP}/%72eset/", id="78: reset, escaped"),
+        pytest.param(f"{SHOP}/o/{'0a' * 16}/", f"{SHOP}/o/", id="78: hexadecimal token"),
+        pytest.param(f"{SHOP}/o/aB3{'x' * 20}/", f"{SHOP}/o/", id="78: mixed token"),
+        pytest.param(f"{SHOP}/p/blue-linen-Shirt-XL-2026-limited-edition/", f"{SHOP}/p/blue-linen-Shirt-XL-2026-limited-edition/", id="a long slug stays"),
+        pytest.param(f"{SHOP}/p/presetconfirmer/x/", f"{SHOP}/p/presetconfirmer/x/", id="only whole words"),
+        pytest.param(f"{SHOP}:8443/p/", f"{SHOP}:8443/p/", id="79: port"),
+        pytest.param("https://münchen.de/ü/", "https://münchen.de/%C3%BC/", id="79: IDN"),
+        pytest.param(f"{SHOP}/%FF/", f"{SHOP}/%FF/", id="79: bytes that are no UTF-8"),
+        pytest.param("http://[2001:db8::1]:80/p/", "http://[2001:db8::1]:80/p/", id="IPv6"),
+        pytest.param(f"{SHOP}/a b/", f"{SHOP}/a%20b/", id="a space in the path"),
+    ],
+)  # fmt: skip
+def test_an_address_is_cleaned(given, expected):
+    assert clean_url(given, keep_query=None) == expected
+    assert clean_url(given, keep_query=None) == expected  # the second time from memory
+    if expected:
+        assert clean_url(expected, keep_query=None) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "keep", "expected"),
+    [
+        ("utm_source=x&a=1&fbclid=Ab-C_1&gclid=y", None, "?utm_source=x&fbclid=Ab-C_1"),
+        pytest.param("fbclid=", None, "", id="88: empty"),
+        pytest.param("fbclid=A&fbclid=B", None, "?fbclid=A", id="88: repeated"),
+        pytest.param(f"fbclid={'a' * 1024}", None, "", id="88: 1 kB"),
+        pytest.param("utm_term=anna@example.com", None, "", id="e-mail as value"),
+        pytest.param("utm_term=anna%40example.com", None, "", id="e-mail as value, escaped"),
+        pytest.param("utm_term=a+b%20c", None, "?utm_term=a+b%20c", id="kept byte for byte"),
+        pytest.param("utm_term=ä b", None, "?utm_term=%C3%A4%20b", id="escaped"),
+        pytest.param("utm_term=" + "x" * 201, None, "", id="long value"),
+        pytest.param("UTM_source=x", None, "", id="names are told apart by case"),
+        pytest.param("q=cup&page=2&utm_source=x", frozenset({"q"}), "?q=cup", id="own list"),
+        pytest.param("q=cup", frozenset(), "", id="nothing"),
+        pytest.param("ref_a=1&x=2", frozenset({"ref_*"}), "?ref_a=1", id="own prefix"),
+        pytest.param("&&=x&utm_source", None, "", id="broken"),
+    ],
+)
+def test_of_the_query_only_the_allowed_names_stay(query, keep, expected):
+    assert clean_url(f"{SHOP}/p/?{query}", keep_query=keep) == f"{SHOP}/p/{expected}"
+
+
+def test_a_long_address_is_cut_between_its_parts():  # row 79
+    cleaned = clean_url(f"{SHOP}/{'part/' * 2000}?utm_source=x", keep_query=None)
+    assert len(cleaned) <= catalogue.URL_MAX
+    assert cleaned.endswith("/part/")
+
+
+def test_only_harmless_addresses_are_remembered_and_not_without_end():
+    events._harmless.clear()
+    clean_url(f"{SHOP}/reset/secret-of-one/", keep_query=None)
+    clean_url(f"{SHOP}/u/anna@example.com/", keep_query=None)
+    clean_url(f"{SHOP}/p/?fbclid=x", keep_query=None)
+    assert events._harmless == {f"{SHOP}/p/"}
+    for number in range(events._HARMLESS_MAX + 5):
+        clean_url(f"{SHOP}/{number}/", keep_query=None)
+    assert len(events._harmless) <= events._HARMLESS_MAX
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text(max_size=60) | st.text("ht ps:/?#@%40&=a.é", max_size=30).map("https://x.y/".__add__)
+)
+def test_no_address_raises_and_none_is_changed_twice(value):
+    cleaned = clean_url(value, keep_query=None)
+    if cleaned is not None:
+        assert cleaned.startswith(("http://", "https://"))
+        assert "#" not in cleaned
+        assert clean_url(cleaned, keep_query=None) == cleaned
+
+
+def test_an_event_cannot_be_changed():
+    event = Event(event_name="Lead", event_id="1", event_time=2)
+    with pytest.raises(AttributeError):
+        event.event_id = "2"
+    assert not event.custom_data
+    assert event.action_source == "website"

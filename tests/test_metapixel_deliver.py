@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import (
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    connections,
+)
+
+from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory
+from wagtail_metapixel import counters, delivery, graph_api, outbox
+from wagtail_metapixel.delivery import Summary
+from wagtail_metapixel.management.commands.metapixel_deliver import Command
+from wagtail_metapixel.models import Counter, OutboxEvent, State
+from wagtail_metapixel.sandbox.server import SandboxServer
+
+ROOT = Path(__file__).resolve().parents[1]
+OTHER_PIXEL = "9999999999"
+SECONDS = 30
+
+
+@pytest.fixture
+def sandbox(settings):
+    with SandboxServer(pixels={PIXEL_ID: TOKEN, OTHER_PIXEL: "OTHER"}) as server:
+        settings.WAGTAIL_METAPIXEL = {
+            "SANDBOX": server.url,
+            "ACCESS_TOKENS": {PIXEL_ID: TOKEN, OTHER_PIXEL: "OTHER"},
+            "POLL_INTERVAL": 0.01,
+        }
+        yield server
+        graph_api.close()
+
+
+def deliver(*arguments):
+    """Run the command; gives what it wrote, and how it ended."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        call_command("metapixel_deliver", *arguments, stdout=out, stderr=err)
+    except CommandError as error:
+        return out.getvalue() + err.getvalue() + str(error), error.returncode
+    return out.getvalue() + err.getvalue(), 0
+
+
+def states():
+    return list(OutboxEvent.objects.order_by("pk").values_list("state", flat=True))
+
+
+# Once
+
+
+@pytest.mark.django_db
+def test_once_sends_all_that_is_due_and_succeeds(sandbox):
+    OutboxEventFactory.create_batch(5)
+    text, status = deliver("--once", "--batch", "2")
+    assert status == 0
+    assert text == "3 requests: 5 sent, 0 given back\n"
+    assert [len(request.params["data"]) for request in sandbox.requests] == [2, 2, 1]
+
+
+@pytest.mark.django_db
+def test_once_without_anything_due_succeeds(sandbox):
+    assert deliver("--once") == ("0 requests: nothing sent, 0 given back\n", 0)
+
+
+@pytest.mark.django_db
+def test_once_fails_and_says_why_when_meta_rejects_an_event(sandbox):
+    OutboxEventFactory.create_batch(2)
+    OutboxEventFactory(user_data=b"{}")
+    text, status = deliver("--once")
+    assert status == 1
+    assert "2 sent" in text
+    assert "1 rejected" in text
+    assert f"{PIXEL_ID}: Meta error 100/2804050" in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("mode", ["500", "expired_token", "429", "reset"])
+def test_once_fails_and_ends_when_meta_does_not_take_events(sandbox, mode):
+    OutboxEventFactory.create_batch(2)
+    sandbox.misbehave(mode)
+    text, status = deliver("--once")
+    assert (status, states()) == (1, [State.PENDING, State.PENDING])
+    assert f"{PIXEL_ID}: " in text
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.django_db
+def test_once_fails_without_a_token(sandbox, settings):
+    settings.WAGTAIL_METAPIXEL["ACCESS_TOKENS"] = {}
+    OutboxEventFactory()
+    text, status = deliver("--once")
+    assert status == 1
+    assert delivery.NO_TOKEN in text
+
+
+@pytest.mark.django_db
+def test_once_after_a_pause_proves_the_pixel_and_then_sends_the_rest(sandbox):
+    OutboxEventFactory.create_batch(4)
+    outbox.pause(PIXEL_ID, -1, "token", using="default")
+    assert deliver("--once")[1] == 0
+    assert set(states()) == {State.SENT}
+
+
+@pytest.mark.django_db
+def test_only_the_named_pixels_are_served(sandbox):
+    OutboxEventFactory()
+    OutboxEventFactory(pixel_id=OTHER_PIXEL)
+    deliver("--once", "--pixel", OTHER_PIXEL)
+    assert states() == [State.PENDING, State.SENT]
+
+
+@pytest.mark.django_db
+def test_once_saves_what_was_counted(sandbox):
+    counters.clear()
+    counters.add(counters.Item(counters.WITHHELD, "consent unknown"), 3)
+    deliver("--once")
+    assert Counter.objects.get().count == 3
+
+
+@pytest.mark.parametrize("batch", ["0", "-1", "1001"])
+def test_batch_that_meta_would_not_take_is_refused(batch):
+    text, status = deliver("--once", "--batch", batch)
+    assert status == 1
+    assert "from 1 to 1000" in text
+
+
+@pytest.mark.parametrize(
+    "options", [{"GRAPH_VERSION": "latest"}, {"SANDBOX": "http://meta.example"}]
+)
+def test_setting_that_cannot_be_used_is_said_before_anything_is_claimed(settings, options):
+    settings.WAGTAIL_METAPIXEL = options
+    text, status = deliver()
+    assert status == 1
+    assert next(iter(options)) in text
+
+
+# Until it is told to stop
+
+
+@pytest.fixture
+def work(monkeypatch, settings):
+    """Answers of ``deliver_due``, one after the other; the last one is followed by SIGTERM."""
+    settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": 0.01}
+    answers = []
+
+    def deliver_due(**_kwargs):
+        if len(answers) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(delivery, "deliver_due", deliver_due)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield answers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.django_db
+def test_batch_under_way_is_finished_before_the_end(work):
+    work += [Summary(), Summary(claimed=2, by_state={"sent": 2}, requests=1)]
+    text, status = deliver()
+    assert status == 0
+    assert text.splitlines()[1:] == [
+        "1 requests: 2 sent, 0 given back",
+        "Stopped; nothing is held.",
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_worker_outlives_a_database_that_does_not_answer(work, error):
+    work += [error("password=canary"), Summary()]
+    text, status = deliver()
+    assert status == 0
+    assert error.__name__ in text
+    assert "canary" not in text
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_worker_takes_a_new_connection_when_the_old_one_was_cut(sandbox):
+    OutboxEventFactory()
+    pids, claimed = [], []
+    both = threading.Barrier(2, timeout=SECONDS)
+
+    def run():
+        command = Command(stdout=io.StringIO(), stderr=io.StringIO())
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pids.extend(cursor.fetchone())
+        both.wait()
+        both.wait()
+        for _ in range(2):
+            claimed.append(command._patiently({"pixel": [], "batch": 10}).claimed)
+            close_old_connections()
+        connections.close_all()
+        graph_api.close()
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    both.wait()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", pids)
+    both.wait()
+    worker.join(SECONDS)
+    assert claimed == [0, 1]
+
+
+# A process of its own
+
+
+def address_of_the_database():
+    """Return the address of the database this test runs on, as METAPIXEL_TEST_DATABASE."""
+    found = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite://{found['NAME']}"
+    host = f"?host={found['HOST']}"
+    who = f"{found['USER']}:{found['PASSWORD']}" if found["PASSWORD"] else found["USER"]
+    port = f":{found['PORT']}" if found["PORT"] else ""
+    return f"postgresql://{who}@{port}/{found['NAME']}{host}"
+
+
+WORKER = """
+import sys
+import django
+from tests import settings
+
+settings.WAGTAIL_METAPIXEL = {"SANDBOX": sys.argv[1], "ACCESS_TOKENS": {sys.argv[2]: sys.argv[3]}}
+django.setup()
+from django.core.management import execute_from_command_line
+
+execute_from_command_line(["manage.py", "metapixel_deliver", "--skip-checks"])
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sigterm_ends_a_worker_cleanly_after_the_request_on_its_way(sandbox):
+    OutboxEventFactory.create_batch(2)
+    sandbox.misbehave("slow", seconds=0.5)
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "METAPIXEL_TEST_DATABASE": address_of_the_database(),
+    }
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, sandbox.url, PIXEL_ID, TOKEN],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not sandbox.requests and time.monotonic() < deadline:
+            time.sleep(0.02)
+        worker.send_signal(signal.SIGTERM)
+        out, err = worker.communicate(timeout=SECONDS)
+    finally:
+        worker.kill()
+    assert (worker.returncode, err) == (0, "")
+    assert out.splitlines()[1:] == ["1 requests: 2 sent, 0 given back", "Stopped; nothing is held."]
+    assert states() == [State.SENT, State.SENT]
+    assert not OutboxEvent.objects.exclude(lease_token=None).exists()
