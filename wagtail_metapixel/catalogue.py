@@ -369,7 +369,7 @@ class MetaError:
     remedy: str
 
 
-_TOKEN = "Make a new token in the Events Manager and save it."  # noqa: S105
+_TOKEN = "Make a new token in the Events Manager and save it."
 _WAIT = "Nothing to do: sending goes on by itself."
 _EVENT = "Mend the event where it is made; this one will not be sent again."
 ERRORS: Mapping[tuple[int, int | None], MetaError] = MappingProxyType(

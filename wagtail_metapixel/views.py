@@ -46,7 +46,7 @@ from wagtail_metapixel.visitor import Capture, Visitor
 
 logger = logging.getLogger("wagtail_metapixel")
 
-BODY_BYTES = 16384
+BODY_BYTES = 65536
 EVENTS_MAX = 20
 DEPTH_MAX = 6
 CONSENT_SECONDS = 180 * 24 * 3600
