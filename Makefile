@@ -5,7 +5,9 @@ TOX = .venv/bin/tox run -qq -e
 .PHONY: help demo walk test
 help:
 	@echo 'make demo                      an example shop and a local stand-in for Meta, until Ctrl-C'
+	@echo 'make demo EXAMPLE_PORT=8080    on another port; EXAMPLE_SANDBOX_PORT for the stand-in'
 	@echo 'make walk                      a browser walks through the shop, and the counts are checked'
+	@echo 'make walk ARGS="--headed"      with a window to watch; ARGS=--help lists what else there is'
 	@echo 'make test                      every test suite that can run on this machine'
 	@echo 'make test SUITES="lint unit"   only some of them; SUITES=--help lists them'
 

@@ -12,7 +12,6 @@ import sys
 import time
 from contextlib import ExitStack
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from walking import chromium, processes

@@ -44,11 +44,6 @@ def arguments():
     parser.add_argument(
         "--screenshots", type=Path, metavar="DIR", help="keep a picture of every page"
     )
-    parser.add_argument(
-        "--database",
-        metavar="URL",
-        help="postgres://... instead of a fresh SQLite file; an empty one",
-    )
     return parser.parse_args()
 
 
@@ -60,7 +55,7 @@ def walk(options):
     with processes.temporary_folder() as folder, processes.sandbox_server() as sandbox:
         shop = processes.Shop(
             port=processes.free_port(),
-            database=options.database or str(folder / "db.sqlite3"),
+            database=str(folder / "db.sqlite3"),
             sandbox=sandbox.url,
             log=folder / "shop.log",
             options=META_HOSTS,

@@ -7,7 +7,9 @@ from bs4 import BeautifulSoup
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
+from django.http import QueryDict
 from django.test import Client
+from wagtail.contrib.settings.views import get_setting_edit_handler
 from wagtail.models import ModelLogEntry, Revision
 from wagtail.test.utils.form_data import inline_formset, nested_form_data
 
@@ -72,17 +74,21 @@ def saves(client, site, data):
     assert response.status_code == 302, errors(response)
 
 
-def refuses(client, site, data):
-    """Post the page; it has to come back. Returns its errors."""
-    response = client.post(address(site), data)
-    assert response.status_code == 200
-    return errors(response)
-
-
 def errors(response):
     tree = BeautifulSoup(response.content, "html.parser")
     found = [tag.get_text(" ", strip=True) for tag in tree.select(".error-message, .errorlist li")]
     return " ".join(found)
+
+
+def complaints(data):
+    """Return what the form of the page says about what is posted; faster than the page."""
+    instance = MetaPixelSettings(site=SiteFactory())
+    bound = get_setting_edit_handler(MetaPixelSettings).get_form_class()(data, instance=instance)
+    bound.is_valid()
+    rows = [row.errors for row in bound.formsets["pixels"].forms]
+    return " ".join(
+        text for told in (bound.errors, *rows) for texts in told.values() for text in texts
+    )
 
 
 def html_of(client, site):
@@ -111,6 +117,7 @@ def test_the_token_never_stands_in_a_page_again(admin_client, site):
         address(site), form(row(access_token="EAAtyped-again"), row(pixel_id="x"))
     )
     assert wrong.status_code == 200
+    assert "could not be saved" in wrong.content.decode()
     assert "EAAtyped-again" not in wrong.content.decode()
     assert NEW_TOKEN not in wrong.content.decode()
 
@@ -168,19 +175,13 @@ def test_what_is_pasted_around_a_token_is_cut(admin_client, site, typed):
         "EAAtokän",
         "EAA\x00token",
         "<script>",
-        "Bearer",
-        "Bearer ",
         "EAA" + "x" * 10_000,
     ],
 )
-def test_what_cannot_be_a_token_is_refused_and_not_repeated(admin_client, site, typed):
-    response = admin_client.post(address(site), form(row(access_token=typed)))
-    if typed.strip() == "Bearer":
-        return
-    assert response.status_code == 200
-    assert "could not be saved" in response.content.decode()
-    assert f'value="{typed}"' not in response.content.decode()
-    assert not MetaPixel.objects.exists()
+def test_what_cannot_be_a_token_is_refused_and_not_repeated(typed):
+    told = complaints(form(row(access_token=typed)))
+    assert told
+    assert typed.strip() not in told
 
 
 def test_a_browser_is_asked_not_to_fill_in_a_password_of_its_own(admin_client, pixel):
@@ -215,9 +216,8 @@ def test_a_token_fixed_by_the_deployment_cannot_be_changed_here(admin_client, pi
     "typed",
     ["", "abc", "1234", "12 34567", "../1234567", "1" * 21, "\uff11\uff12\uff13\uff14\uff15\uff16"],
 )
-def test_what_cannot_be_a_pixel_id_is_refused(admin_client, site, typed):
-    assert refuses(admin_client, site, form(row(pixel_id=typed)))
-    assert not MetaPixel.objects.exists()
+def test_what_cannot_be_a_pixel_id_is_refused(typed):
+    assert complaints(form(row(pixel_id=typed)))
 
 
 def test_blanks_around_a_pixel_id_are_cut(admin_client, site):
@@ -268,7 +268,7 @@ def test_a_pixel_without_hosts_gets_the_host_of_its_site(admin_client, site, typ
 )
 def test_hosts_are_kept_as_a_browser_names_them(admin_client, site, typed, kept):
     if kept is None:
-        assert "one host name a line" in refuses(admin_client, site, form(row(hosts=typed)))
+        assert "one host name a line" in complaints(form(row(hosts=typed)))
     else:
         saves(admin_client, site, form(row(hosts=typed)))
         assert MetaPixel.objects.get().hosts == kept
@@ -285,8 +285,10 @@ def test_ticked_events_are_kept_and_none_ticked_means_all(admin_client, site):
     assert MetaPixel.objects.get().events == []
 
 
-def test_an_event_that_meta_does_not_know_cannot_be_ticked(admin_client, site):
-    assert refuses(admin_client, site, {**form(row()), "pixels-0-events": ["purchase"]})
+def test_an_event_that_meta_does_not_know_cannot_be_ticked():
+    data = QueryDict(mutable=True)
+    data.update({**form(row()), "pixels-0-events": "purchase"})
+    assert "purchase" in complaints(data)
 
 
 def test_a_pixel_can_be_taken_away(admin_client, pixel):
@@ -299,10 +301,9 @@ def test_a_pixel_can_be_taken_away(admin_client, pixel):
 
 
 @pytest.mark.parametrize("statement", ["", "  "])
-def test_not_required_wants_the_owners_word_for_it(admin_client, site, statement):
+def test_not_required_wants_the_owners_word_for_it(statement):
     data = form(consent_provider="not_required", consent_statement=statement)
-    assert "Say why visitors of this site need not be asked." in refuses(admin_client, site, data)
-    assert MetaPixelSettings.objects.get().consent_provider == ""
+    assert complaints(data) == "Say why visitors of this site need not be asked."
 
 
 def test_not_required_with_the_owners_word_is_kept(admin_client, site):
@@ -313,8 +314,8 @@ def test_not_required_with_the_owners_word_is_kept(admin_client, site):
 
 
 @pytest.mark.parametrize("region", ["de", "D", "49", "DEU"])
-def test_a_phone_region_is_two_capital_letters(admin_client, site, region):
-    assert refuses(admin_client, site, form(phone_region=region))
+def test_a_phone_region_is_two_capital_letters(region):
+    assert complaints(form(phone_region=region))
 
 
 def test_a_fresh_site_sends_nothing_until_its_owner_chose(admin_client, site):

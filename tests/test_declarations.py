@@ -175,7 +175,7 @@ def test_a_hostile_value_leaves_the_tree_alone_and_survives_as_text(site, value)
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     params=st.dictionaries(

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -121,6 +121,7 @@ def test_dump_loses_nothing(value):
 
 
 @hypothesis_settings(max_examples=50)
+@example({"name": "</script><b>"})
 @given(st.dictionaries(texts, json_values, max_size=3))
 def test_declaration_stays_inside_its_script_element(custom_data):
     text = payloads.declaration("ViewContent", custom_data)

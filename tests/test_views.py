@@ -308,7 +308,7 @@ BODIES = st.fixed_dictionaries(
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @settings(
-    max_examples=70, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=BODIES | JSON)
 def test_no_body_whatsoever_ends_in_a_fault(site, endpoint, body):

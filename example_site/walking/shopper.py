@@ -310,9 +310,7 @@ class Shopper:
 
     def _all_arrived(self):
         arrived = Counter(
-            event["event_name"]
-            for event in self.events()
-            if event["status"] == "deduplicated"
+            event["event_name"] for event in self.events() if event["status"] == "deduplicated"
         )
         return Counter(event.name for event in self.expected) <= arrived
 

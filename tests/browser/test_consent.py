@@ -61,7 +61,9 @@ def test_grant_after_a_refusal_reports_from_that_page_on(shop, sandbox, visit):
     shopper.refuse()
     shopper.open_product()
     shopper.find("consent-grant-later").click()
-    assert shopper.wait_until(lambda: {event["status"] for event in sandbox.events()} == {"deduplicated"}, PATIENCE)
+    assert shopper.wait_until(
+        lambda: {event["status"] for event in sandbox.events()} == {"deduplicated"}, PATIENCE
+    )
     assert sorted(event["event_name"] for event in sandbox.events()) == ["PageView", "ViewContent"]
     (fbc,) = {copy["user_data"]["fbc"] for e in sandbox.events() for copy in e["copies"]}
     assert fbc.endswith(".IwAR0MixedCase_AbC-123")

@@ -81,8 +81,8 @@ def test_every_version_is_known(client, version):
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
 def test_events_can_only_be_posted(client, method):
     answer = client.session.request(method, f"{client.sandbox.url}/v26.0/{PIXEL}/events")
-    assert answer.status_code == 400
-    assert "error" in answer.json()
+    assert (answer.status_code, answer.json()["error"]["error_subcode"]) == (400, 33)
+    assert client.sandbox.rejections() == []
 
 
 def test_without_pixels_every_pixel_and_token_is_good(client):

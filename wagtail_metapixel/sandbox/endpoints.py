@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from wagtail_metapixel.sandbox.graph import Graph
-from wagtail_metapixel.sandbox.graph_errors import GraphError
+from wagtail_metapixel.sandbox.graph_errors import GraphError, unknown_object
 from wagtail_metapixel.sandbox.hits import read_hit
 from wagtail_metapixel.sandbox.misbehaviour import Misbehaving, Misbehaviour
 from wagtail_metapixel.sandbox.wire import Request, Response, json_response, parse_json
@@ -108,7 +108,9 @@ class Endpoints:
 
     def _graph_call(self, request: Request) -> Response:
         match = _GRAPH_EVENTS.fullmatch(request.path)
-        if match and request.method == "POST":
+        if match and request.method != "POST":
+            return json_response(unknown_object(match[1]).body(), 400)
+        if match:
             response, ids = self._graph.send_events(request, match[1])
             self._on_records(ids)
             return response
