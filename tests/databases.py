@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-# For all that one process writes; gone when it ends, however its tests end.
-FOLDER = tempfile.TemporaryDirectory(prefix="metapixel-test-", ignore_cleanup_errors=True)
-
 
 def from_environment() -> dict[str, Any]:
     """Return the ``DATABASES["default"]`` that METAPIXEL_TEST_DATABASE names, else a new file."""
-    file = f"sqlite://{FOLDER.name}/tests.sqlite3"
-    return from_url(os.environ.get("METAPIXEL_TEST_DATABASE") or file)
+    url = os.environ.get("METAPIXEL_TEST_DATABASE")
+    return from_url(url or f"sqlite://{folder().name}/tests.sqlite3")
+
+
+@functools.cache
+def folder() -> tempfile.TemporaryDirectory[str]:
+    """Return this process's own; it is gone when the process ends, however its tests end."""
+    return tempfile.TemporaryDirectory(prefix="metapixel-test-", ignore_cleanup_errors=True)
 
 
 def from_url(url: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 from tests import databases
 
 DATABASES = {"default": databases.from_environment()}
@@ -13,7 +15,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
-MEDIA_ROOT = f"{databases.FOLDER.name}/media"
+MEDIA_ROOT = f"{tempfile.gettempdir()}/metapixel-test-media"
 ROOT_URLCONF = "tests.urls"
 WAGTAIL_SITE_NAME = "Tests"
 WAGTAILADMIN_BASE_URL = "http://testserver"

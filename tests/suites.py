@@ -30,6 +30,7 @@ PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--tb=short")
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 OLDEST_NODE = 20
+TIDYING_SECONDS = 10  # less than suicide_timeout in tox.ini
 
 Command = Sequence[str]
 Variables = dict[str, str]
@@ -257,10 +258,9 @@ def first_failure(suite: Suite) -> str:
     try:
         with suite.around() as variables:
             for command in suite.commands:
-                environment = os.environ | variables
-                done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-                if done.returncode:
-                    return f"status {done.returncode} of: {readable(command)}"
+                status = call(command, os.environ | variables)
+                if status:
+                    return f"status {status} of: {readable(command)}"
     except OSError as error:
         return str(error)
     return ""
@@ -268,6 +268,18 @@ def first_failure(suite: Suite) -> str:
 
 def readable(command: Command) -> str:
     return shlex.join(command).replace(sys.executable, "python")
+
+
+def call(command: Command, environment: Variables) -> int:
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # Ctrl-C has reached it too: it may tidy up. A SIGTERM was for us alone.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(TIDYING_SECONDS)
+            process.terminate()
+            raise
 
 
 def run_all(suites: Sequence[Suite], *, everything: bool) -> list[Result]:

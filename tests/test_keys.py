@@ -121,6 +121,7 @@ def test_declaration_is_ours_only_for_its_own_text_and_site():
     assert not keys.declaration_is_ours('{"event_name":"ViewContent" }', signature, 1)
     assert not keys.declaration_is_ours('{"event_name":"ViewContent"}', signature, 2)
     assert not keys.declaration_is_ours('{"event_name":"ViewContent"}', "", 1)
+    assert not keys.declaration_is_ours("\ud800", signature, 1)
 
 
 def test_signature_holds_no_time_so_that_a_cached_page_is_the_same_for_all():

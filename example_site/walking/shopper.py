@@ -33,10 +33,10 @@ ADDRESS = {
 class Shopper:
     """One visitor with a browser context of their own.
 
-    ``expected`` grows with every step taken after consent was given; ``troubles`` are sentences
-    about what a page complained of. ``tell`` is called with each step, in words; ``screenshots``
-    is a folder for pictures of the pages; ``patience`` are the seconds spent at most on a page
-    until everything has arrived.
+    ``expected`` grows with every step taken after consent was given, ``troubles`` are sentences
+    about what a page complained of, ``bodies`` the pages as they came, as bytes by path. ``tell``
+    is called with each step, in words; ``screenshots`` is a folder for pictures of the pages;
+    ``patience`` are the seconds spent at most on a page until everything has arrived.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Shopper:
         self.page = context.new_page()
         self.expected = []
         self.troubles = []
+        self.bodies = {}
         self.granted = False
         self.order_number = ""
         self.payment = ""
@@ -97,7 +98,7 @@ class Shopper:
     def arrive(self):
         """Come from an advertisement."""
         self._tell("arrives from an advertisement, with a click id")
-        self.page.goto(f"{self._shop.url}/?fbclid={CLICK_ID}")
+        self._load(self.page.goto, f"{self._shop.url}/?fbclid={CLICK_ID}")
         self._arrived()
 
     def open_shelf(self):
@@ -106,8 +107,7 @@ class Shopper:
 
     def open_product(self):
         self._tell("looks at a product")
-        with self.page.expect_navigation():
-            self.find("product-link").click()
+        self._load(self.find("product-link").click)
         self._arrived(self._product_event("ViewContent"))
 
     def accept(self):
@@ -135,8 +135,7 @@ class Shopper:
     def search(self, words):
         self._tell(f"searches for {words}")
         self.find("search-input").fill(words)
-        with self.page.expect_navigation():
-            self.find("search-submit").click()
+        self._load(self.find("search-submit").click)
         self._arrived(Expected("Search", "/search/", {"search_string": words}))
 
     def add_to_cart(self):
@@ -155,8 +154,7 @@ class Shopper:
 
     def check_out(self):
         self._tell("goes to the checkout, as a guest")
-        with self.page.expect_navigation():
-            self.find("checkout-link").click()
+        self._load(self.find("checkout-link").click)
         self._total = amount_in(self.find("place-order").inner_text())
         self._arrived(Expected("InitiateCheckout", "", {"value": self._total}))
 
@@ -172,30 +170,27 @@ class Shopper:
         """Choose, and go to the bank, where the shop's pages cannot see anything."""
         self._tell("chooses how to pay")
         self.find("payment-method").check()
-        with self.page.expect_navigation():
-            self.find("choose-payment").click()
+        self._load(self.find("choose-payment").click)
         self.payment = urlsplit(self.page.url).path.strip("/").split("/")[-1]
         self._picture()
         self._did(Expected("AddPaymentInfo", "", {"value": self._total}), linger=False)
 
     def pay(self):
         self._tell("pays at the bank, on another host")
-        with self.page.expect_navigation():
-            self.find("pay").click()
+        self._load(self.find("pay").click)
         self._picture()
 
     def return_to_shop(self):
         """Come back by a form that the bank's page posts to the shop, another site."""
         self._tell("comes back to the confirmation page")
-        with self.page.expect_navigation():
-            self.find("return-to-shop").click()
+        self._load(self.find("return-to-shop").click)
         self.order_number = self.find("order-number").inner_text()
         parameters = {"value": self._total, "order_id": self.order_number}
         self._arrived(Expected("Purchase", "", parameters))
 
     def reload(self):
         self._tell("reloads the page")
-        self.page.reload()
+        self._load(self.page.reload)
         self._arrived()
 
     def hear_of_the_payment_again(self):
@@ -208,26 +203,24 @@ class Shopper:
     def write(self):
         """Send the contact form, which is a page of Wagtail's."""
         self._tell("writes to the shop")
-        self.page.goto(f"{self._shop.url}/contact/")
+        self._load(self.page.goto, f"{self._shop.url}/contact/")
         self._arrived()
         form = self.find("contact-form")
         form.locator("input[type=text]").first.fill("Jana Müller")
         form.locator("input[type=email]").fill(self.email)
         form.locator("textarea").fill("Is the blanket washable?")
-        with self.page.expect_navigation():
-            self.find("contact-submit").click()
+        self._load(self.find("contact-submit").click)
         self._arrived(Expected("Lead"))
 
     def register(self):
         self._tell("creates an account")
-        self.page.goto(f"{self._shop.url}/account/register/")
+        self._load(self.page.goto, f"{self._shop.url}/account/register/")
         self._arrived()
         form = self.find("register-form")
         form.locator("[name=first_name]").fill("Jana")
         form.locator("[name=email]").fill(self.email)
         form.locator("[name=password]").fill(secrets.token_urlsafe(12))
-        with self.page.expect_navigation():
-            self.find("register-submit").click()
+        self._load(self.find("register-submit").click)
         self._arrived(Expected("CompleteRegistration"))
 
     # What a step is made of
@@ -238,8 +231,7 @@ class Shopper:
 
     def follow(self, name):
         """Press what is marked ``name``, and read the page it leads to."""
-        with self.page.expect_navigation():
-            self.find(name).click()
+        self._load(self.find(name).click)
         self._arrived()
 
     def wait(self, seconds):
@@ -280,6 +272,13 @@ class Shopper:
         """Everything that went wrong besides the events."""
         unexpected = self._internet.unexpected
         return [*self.troubles, *(f"unexpected traffic: {each}" for each in unexpected)]
+
+    def _load(self, act, *args):
+        """Do what loads a page, and keep the page as it came."""
+        with self.page.expect_navigation() as navigation:
+            act(*args)
+        answer = navigation.value
+        self.bodies[urlsplit(answer.url).path] = answer.body()
 
     def _arrived(self, *events):
         """Note what a page that was just loaded has to tell, and wait until it has."""

@@ -190,6 +190,7 @@ def test_a_fault_is_switched_on_shown_and_switched_off(live, client, sandbox):
 def test_it_comes_back_when_the_sandbox_does(live, client, sandbox):
     client.browser(eid="before")
     page = live()
+    page.locator("summary").click()
     sandbox._port = sandbox.port
     sandbox.stop()
     page.locator("[data-state=lost]").wait_for()
@@ -197,6 +198,7 @@ def test_it_comes_back_when_the_sandbox_does(live, client, sandbox):
     page.locator("[data-state=live]").wait_for()
     client.browser(eid="after")
     lines(page).nth(1).wait_for()
+    assert page.locator("details[open] .copy").count() == 1
     live.errors.clear()  # the console names the lost connection
 
 

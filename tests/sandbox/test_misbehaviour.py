@@ -95,7 +95,7 @@ def test_a_late_answer_comes_after_the_events_were_taken(client):
 
 
 def test_stopping_does_not_wait_for_late_answers(client, eventually):
-    threads = threading.active_count() - 1  # its connection
+    threads = threading.active_count() - 1  # its own
     client.sandbox.misbehave("slow", seconds=600)
     with pytest.raises(requests.Timeout):
         client.session.post(
