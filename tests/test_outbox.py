@@ -141,6 +141,7 @@ def test_row_whose_lease_ended_is_claimable_again():
 def test_final_row_is_never_claimed(state):
     OutboxEventFactory(state=state)
     assert claim()[1] == []
+    assert OutboxEvent.objects.get().lease_token is None
 
 
 def test_row_that_is_not_due_waits():
