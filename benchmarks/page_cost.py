@@ -43,9 +43,7 @@ ANALYTICAL = {
     "bottom": "{% facebook_pixel_body %}",
 }
 NOTHING = {"head": "", "top": "", "bottom": ""}
-PRODUCTS = [
-    {"title": f"Mug {n}", "price": n + 0.5, "image": f"/static/{n}.svg"} for n in range(40)
-]
+PRODUCTS = [{"title": f"Mug {n}", "price": n + 0.5, "image": f"/static/{n}.svg"} for n in range(40)]
 
 
 def page(parts: dict[str, str]) -> Callable[[HttpRequest], HttpResponse]:

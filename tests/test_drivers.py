@@ -270,12 +270,14 @@ def test_committed_event_is_sent_by_the_thread(thread, settings):
 
 
 SERVER = """
-    import os, sys, time
+    import os, select
     import django
+    from tests import settings
 
+    settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": 60}
     django.setup()
     from django.core.signals import request_started
-    from wagtail_metapixel import delivery, drivers, privacy
+    from wagtail_metapixel import delivery, drivers, privacy, signals
 
     reader, writer = os.pipe()
 
@@ -286,20 +288,17 @@ SERVER = """
     delivery.deliver_due = deliver_due
     privacy.purge_expired = lambda **_kwargs: 0
 
-    def serve_a_request():
-        request_started.send(sender=None)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            if int(os.read(reader, 100).split()[-1]) == os.getpid():
-                return True
-        return False
+    def delivers(signal, **arguments):
+        signal.send(sender=None, **arguments)
+        return bool(select.select([reader], [], [], 10)[0]) and int(os.read(reader, 99)) == os.getpid()
 
     assert drivers.thread._thread is None, "started before the first request"
-    assert serve_a_request(), "no delivery in the parent"
+    assert delivers(request_started), "no delivery at the first request"
+    assert delivers(signals.recorded, using="default"), "no delivery after a commit"
     with drivers.thread._lock:  # as if another thread were just about to start it
         child = os.fork()
     if not child:
-        os._exit(0 if serve_a_request() else 1)
+        os._exit(0 if delivers(request_started) else 1)
     assert os.waitpid(child, 0)[1] == 0, "no delivery in the child"
     print("both delivered")
 """

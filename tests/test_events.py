@@ -731,6 +731,11 @@ def test_a_physical_store_may_report_62_days_back(days, fatal):  # row 74
     assert [problem.fatal for problem in problems] == ([True] if fatal else [])
 
 
+def test_thirteen_digits_are_milliseconds_and_twelve_are_not():
+    assert check_event_time(10**12, now=10**9)[0] == 10**9
+    assert check_event_time(10**12 - 1, now=10**9)[1][0].code == 2804004
+
+
 def test_an_action_source_meta_does_not_know_is_the_developers_mistake():
     _seconds, problems = check_event_time(None, now=NOW, action_source="web")
     problem = only(problems)

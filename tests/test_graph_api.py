@@ -404,6 +404,14 @@ def test_message_holds_codes_and_title_but_not_the_text_that_may_repeat_what_was
     assert "jane" not in answer.message
 
 
+def test_text_of_metas_that_no_database_takes_is_made_plain():
+    body = error(1, error_user_title="Too\x00 Old\ud800\n", fbtrace_id="a\x00b" + "c" * 99)
+    answer = classify(400, body)
+    assert answer.message == "Meta error 1: Too Old"
+    assert answer.trace_id == "ab" + "c" * 62
+    assert classify(200, {"events_received": 1, "fbtrace_id": "a\x00b"}).trace_id == "ab"
+
+
 USAGE = '{"1":[{"estimated_time_to_regain_access":7},{"estimated_time_to_regain_access":3}]}'
 
 

@@ -419,6 +419,19 @@ def test_a_region_that_does_not_exist_does_no_harm(region):
     match({"phone": "601 234 567"}, region=region)
 
 
+@pytest.mark.parametrize(("digits", "accepted"), [(6, False), (7, True), (15, True), (16, False)])
+@pytest.mark.parametrize("form", ["+{}", "00{}", "(+{})"])
+def test_a_phone_number_has_7_to_15_digits(form, digits, accepted):
+    number = "4" * digits
+    assert normalise("phone", form.format(number)) == (number if accepted else None)
+
+
+@pytest.mark.parametrize(("length", "accepted"), [(320, True), (321, False)])
+def test_an_e_mail_address_has_at_most_320_characters(length, accepted):
+    address = "a@b.co".rjust(length, "x")
+    assert (normalise("email", address) == address) is accepted
+
+
 def test_a_hashed_phone_number_is_never_held_back(extra):
     assert only({"phone": "0" * 64}, region="PL") == ["0" * 64]
 
@@ -508,6 +521,12 @@ def test_the_parts_of_a_cookie_have_names():
     assert Fbp.parse("fb.1.1500000000000.99") == Fbp(1, 1_500_000_000_000, "99", None)
 
 
+@pytest.mark.parametrize("cookie", [Fbc.parse(FBC), Fbp.parse(FBP)], ids=["fbc", "fbp"])
+def test_a_cookie_cannot_be_changed(cookie):
+    with pytest.raises(AttributeError):
+        cookie.payload = "other"
+
+
 def test_a_clock_may_be_wrong_by_a_day():  # row 87
     now = int(time.time() * 1000)
     hour = 3_600_000
@@ -562,6 +581,12 @@ def test_of_two_browser_ids_the_first_valid_one_counts():  # row 86
         pytest.param("fd00::1", None, id="92: unique local"),
         pytest.param("ff0e::1", None, id="92: multicast"),
         pytest.param("64:ff9b::808:808", None, id="92: translation"),
+        pytest.param("1fff:ffff::1", None, id="92: below global unicast"),
+        pytest.param("2000::1", "2000::1", id="92: first global unicast"),
+        pytest.param("3fff:ffff::1", "3fff:ffff::1", id="92: last global unicast"),
+        pytest.param("4000::1", None, id="92: above global unicast"),
+        pytest.param("2001:1ff::1", None, id="92: protocols"),
+        pytest.param("2001:200::1", "2001:200::1", id="92: just outside"),
         pytest.param("2001:4860:4860:0:0:0:0:8888", "2001:4860:4860::8888", id="93: short"),
         pytest.param("2A00:1450::1", "2a00:1450::1", id="93: lower"),
         pytest.param("::ffff:8.8.8.8", "8.8.8.8", id="93: mapped"),

@@ -477,6 +477,7 @@ def test_mistake_is_counted_in_production_and_raises_nothing(shop, field):
         ("value", {"value": float("nan"), "currency": "EUR"}),
         ("event_time", {**PAID, "event_time": datetime(2020, 1, 1, tzinfo=UTC)}),
         ("event_time", {**PAID, "event_time": "2999-01-01T00:00:00+00:00"}),
+        ("event_time", {**PAID, "event_time": -(10**12)}),
         ("action_source", {**PAID, "action_source": "shop"}),
         ("contents.id", {**PAID, "contents": [{"quantity": 1}]}),
     ],

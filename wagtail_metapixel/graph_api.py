@@ -123,7 +123,7 @@ def classify(status: int, reply: bytes, headers: Mapping[str, str], *, count: in
         message=_message(error, code, subcode),
         code=code,
         subcode=subcode,
-        trace_id=str(error.get("fbtrace_id") or "")[:64],
+        trace_id=_plain(error.get("fbtrace_id"), 64),
         wait_seconds=_wait(headers) if kind is Kind.THROTTLED else 0.0,
     )
 
@@ -134,7 +134,7 @@ def _success(parsed: Any, count: int) -> Answer:
         return Answer(kind=Kind.UNKNOWN, message="Meta's answer could not be read as a success.")
     return Answer(
         kind=Kind.ACCEPTED,
-        trace_id=str(parsed.get("fbtrace_id") or "")[:64],
+        trace_id=_plain(parsed.get("fbtrace_id"), 64),
         events_received=received,
     )
 
@@ -165,8 +165,8 @@ def _is_validation(subcode: int | None) -> bool:
 def _message(error: Mapping[str, Any], code: int | None, subcode: int | None) -> str:
     # Meta's own text may repeat what was sent, so only its short title is kept with the codes.
     numbers = f"{code}/{subcode}" if subcode else f"{code}"
-    title = str(error.get("error_user_title") or "").strip()
-    return f"Meta error {numbers}{': ' + title[:120] if title else ''}"
+    title = _plain(error.get("error_user_title"), 120)
+    return f"Meta error {numbers}{': ' + title if title else ''}"
 
 
 def _wait(headers: Mapping[str, str]) -> float:
@@ -184,6 +184,11 @@ def _minutes_of_usage(headers: Mapping[str, str]) -> int:
     uses = [use for several in found if isinstance(several, list) for use in several]
     named = [use.get("estimated_time_to_regain_access") for use in uses if isinstance(use, dict)]
     return max((_integer(minutes) or 0 for minutes in named), default=0)
+
+
+def _plain(value: Any, length: int) -> str:
+    # PostgreSQL stores no NUL, and nothing can store half a surrogate.
+    return "".join(filter(str.isprintable, str(value or ""))).strip()[:length]
 
 
 def _integer(value: Any) -> int | None:

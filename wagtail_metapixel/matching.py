@@ -534,9 +534,12 @@ _FBC = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){_APPENDIX}")
 _FBP = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){_APPENDIX}")
 
 
+_AT_START = str(int(time.time() * 1000))
+
+
 def _is_past(milliseconds: str) -> bool:
     """Tell whether 13 digits name a moment that has been; a clock may be wrong by a day."""
-    return int(milliseconds) <= (time.time() + DAY) * 1000
+    return milliseconds <= _AT_START or int(milliseconds) <= (time.time() + DAY) * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ def insert(rows: Sequence[OutboxEvent], *, using: str) -> None:
 
 def deadlines(event_time: int, max_age: int, twin: Twin) -> tuple[datetime, datetime | None]:
     """Return until when Meta takes an event, and until when its twin's copy may follow it."""
-    happened = datetime.fromtimestamp(event_time, tz=timezone.get_default_timezone())
+    # Not below 1970: a nonsensical time is rejected elsewhere, and has to be stored to be seen.
+    happened = datetime.fromtimestamp(max(event_time, 0), tz=timezone.get_default_timezone())
     expires_at = happened + timedelta(seconds=max_age) - DEADLINE_MARGIN
     twin_expires_at = None
     if twin == Twin.MAYBE:
