@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import ipaddress
 import itertools
 import json
 import random
 import re
-import time
 import unicodedata
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +20,8 @@ from hypothesis import strategies as st
 
 from wagtail_metapixel import catalogue, events, matching
 from wagtail_metapixel.exceptions import EventError
-from wagtail_metapixel.matching import Fbc, Fbp, enough, hash_value, match, normalise, public_ip
+from wagtail_metapixel.identifiers import Fbc, Fbp, public_ip
+from wagtail_metapixel.matching import enough, hash_value, match, normalise
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "data" / "vectors.json").read_text(encoding="utf-8"))
@@ -514,40 +513,6 @@ def test_a_click_id_is_kept_byte_for_byte(raw):
     assert only({"fbc": raw}) == raw
 
 
-def test_the_parts_of_a_cookie_have_names():
-    assert Fbc.parse("fb.2.1500000000000.Ab-C.AQIAAQMC") == Fbc(
-        index=2, created_ms=1_500_000_000_000, payload="Ab-C", appendix="AQIAAQMC"
-    )
-    assert Fbp.parse("fb.1.1500000000000.99") == Fbp(1, 1_500_000_000_000, "99", None)
-
-
-@pytest.mark.parametrize("cookie", [Fbc.parse(FBC), Fbp.parse(FBP)], ids=["fbc", "fbp"])
-def test_a_cookie_cannot_be_changed(cookie):
-    with pytest.raises(AttributeError):
-        cookie.payload = "other"
-
-
-def test_a_clock_may_be_wrong_by_a_day():  # row 87
-    now = int(time.time() * 1000)
-    hour = 3_600_000
-    assert Fbp.parse(f"fb.1.{now + 23 * hour}.1") is not None
-    assert Fbp.parse(f"fb.1.{now + 25 * hour}.1") is None
-
-
-@pytest.mark.parametrize(
-    ("fbclid", "accepted"),
-    [
-        pytest.param("IwAR2_-x", True, id="88: usual"),
-        pytest.param("", False, id="88: empty"),
-        pytest.param("a" * 1024, False, id="88: 1 kB"),
-        pytest.param("a.b", False, id="a dot would become an appendix"),
-    ],
-)
-def test_a_click_id_is_made_of_a_query_parameter(fbclid, accepted):
-    made = Fbc.from_fbclid(fbclid, created_ms=1_736_063_807_103)
-    assert (str(made) if made else None) == (f"fb.1.1736063807103.{fbclid}" if accepted else None)
-
-
 def test_of_two_browser_ids_the_first_valid_one_counts():  # row 86
     assert only({"fbp": ["undefined", FBP, "fb.1.1736063807103.2"]}) == FBP
 
@@ -602,32 +567,6 @@ def test_of_two_browser_ids_the_first_valid_one_counts():  # row 86
 def test_only_public_addresses_are_sent(raw, expected):
     assert public_ip(raw) == expected
     assert only({"client_ip_address": raw}) == expected
-
-
-def test_public_addresses_are_what_python_calls_global_save_for_documentation():
-    documentation = [
-        ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
-    ]
-    chance = random.Random(1)
-    for _ in range(2000):
-        address = ipaddress.IPv4Address(chance.getrandbits(32))
-        expected = address.is_global and not address.is_multicast
-        expected |= any(address in network for network in documentation)
-        # The relay anycast range was public for most of the lives of the Pythons we run on.
-        if address not in ipaddress.ip_network("192.88.99.0/24"):
-            assert (public_ip(str(address)) is not None) == expected, address
-
-
-@pytest.mark.parametrize(
-    ("vector"),
-    [vector for vector in VECTORS if vector["param"] == "client_ip_address"],
-    ids=lambda vector: ascii(vector["normalized"]),
-)
-def test_the_address_meta_s_builder_picks_is_public_here_too(vector):
-    if vector["normalized"]:
-        assert public_ip(vector["normalized"]) == vector["normalized"]
-    else:
-        assert public_ip(vector["raw"]["remote"]) is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The values of an event: its parameters, time, id and addresses, ready for JSON.
+"""The values of an event: its parameters, time and id, ready for JSON.
 
 Nothing here raises for bad data: what cannot be sent is left out or marked fatal, and told as a
 :class:`Problem`. The caller decides what to raise, log or store. Only :func:`check_event_id`
@@ -19,11 +19,11 @@ from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, unquote_plus
 
 from django.utils.functional import Promise
 
 from wagtail_metapixel import catalogue
+from wagtail_metapixel.addresses import EMAIL
 from wagtail_metapixel.catalogue import (
     CURRENCIES,
     LIST_MAX,
@@ -382,7 +382,6 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e"
     "\u2060-\u2064\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]+"
 )
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _ID_MAX = 100
 
@@ -399,7 +398,7 @@ def _cleaned(raw: Any) -> str | None:
     text = raw if type(raw) is str else _text_of(raw)
     if not text.isascii() or not text.isprintable():
         text = _visible(text[: 2 * TEXT_MAX])
-    if "@" in text and _EMAIL.search(text[: 2 * TEXT_MAX]):
+    if "@" in text and EMAIL.search(text[: 2 * TEXT_MAX]):
         raise _RefusedError("holds an e-mail address, which belongs to user_data", mistake=False)
     text = text.strip()
     return text[:TEXT_MAX].rstrip() if len(text) > TEXT_MAX else text or None
@@ -605,125 +604,3 @@ def check_event_id(value: object) -> str:
         return str(value)
     rule = f"has to be 1 to {catalogue.EVENT_ID_MAX} of A-Z a-z 0-9 . _ : -"
     raise EventError("event_id", rule)
-
-
-# Addresses
-
-DEFAULT_KEEP_QUERY = frozenset({"fbclid", "utm_*"})
-"""Query parameters of an address that Meta gets to see; a final ``*`` stands for anything."""
-
-_BASE = re.compile(
-    r"([Hh][Tt][Tt][Pp][Ss]?)://(?:[^/]*@)?(\[[0-9A-Fa-f:.]+\]|[^\W_][\w.-]*)(:[0-9]{1,5})?(/.*)?"
-)
-_SECRETS = frozenset(
-    "reset activate activation confirm confirmation verify verification unsubscribe invite"
-    " invitation token magic magiclink".split()
-)
-"""Words in a path that are followed by something only one person should know."""
-_LONG_RUN = re.compile(r"[A-Za-z0-9]{20,}")
-_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32,}")
-_CLICK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
-_QUERY_VALUE_MAX = 200
-_HARMLESS_MAX = 1000
-_SAFE = "/%:@!$&'()*+,;=~-._?"
-
-
-def clean_url(value: object, *, keep_query: frozenset[str] | None) -> str | None:
-    """Return an absolute http(s) address that may be told to Meta, or ``None``.
-
-    Leaves out the user's name and password, the fragment, every query parameter not named in
-    ``keep_query`` (``None``: :data:`DEFAULT_KEEP_QUERY`), and parts of the path that look like an
-    e-mail address or a secret.
-    """
-    if not isinstance(value, str):
-        return None
-    text, _hash, _fragment = value.strip().partition("#")
-    base, _mark, query = text.partition("?")
-    cleaned = base if base in _harmless else _clean_base(base)
-    if cleaned is None or not query:
-        return cleaned
-    kept = _kept(query, DEFAULT_KEEP_QUERY if keep_query is None else keep_query)
-    return cleaned if len(cleaned) + len(kept) > catalogue.URL_MAX else cleaned + kept
-
-
-_harmless: set[str] = set()
-"""Addresses that were clean as they came. A shop has few pages, and many events on each."""
-
-
-def _clean_base(base: str) -> str | None:
-    match = _BASE.fullmatch(base) if base.isprintable() and "\\" not in base else None
-    if match is None:
-        return None
-    scheme, host, port, path = match.groups()
-    path = _without_secrets(path) if path else "/"
-    if not path.isascii() or " " in path:
-        path = quote(path, safe=_SAFE)
-    origin = f"{scheme.lower()}://{host.lower()}{port or ''}"
-    if len(origin) + len(path) > catalogue.URL_MAX:
-        path = path[: path.rfind("/", 0, catalogue.URL_MAX - len(origin)) + 1] or "/"
-    cleaned = f"{origin}{path}"
-    if cleaned == base:
-        if len(_harmless) >= _HARMLESS_MAX:
-            _harmless.clear()
-        _harmless.add(base)
-    return cleaned
-
-
-def _without_secrets(path: str) -> str:
-    words = _words(path)
-    if (
-        "@" not in path
-        and "%" not in path
-        and _SECRETS.isdisjoint(words)
-        and len(max(words, key=len)) < 20
-    ):
-        return path
-    kept: list[str] = []
-    for segment in path.split("/"):
-        plain = unquote(segment)
-        if _EMAIL.search(plain) or _is_secret(plain):
-            continue
-        kept.append(segment)
-        if not _SECRETS.isdisjoint(_words(plain)):
-            break
-    cleaned = "/".join(kept)
-    return cleaned if len(kept) == path.count("/") + 1 else cleaned.rstrip("/") + "/"
-
-
-def _words(path: str) -> list[str]:
-    return path.lower().replace("_", "-").replace("/", "-").split("-")
-
-
-def _is_secret(segment: str) -> bool:
-    """Tell whether a part of a path looks like a token: long, and no words."""
-    runs = _LONG_RUN.findall(segment)
-    return bool(_HEXADECIMAL.search(segment)) or any(
-        not run.isalpha() and not run.isdigit() and run != run.lower() and run != run.upper()
-        for run in runs
-    )
-
-
-@lru_cache(maxsize=8)
-def _prefixes(keep: frozenset[str]) -> tuple[str, ...]:
-    return tuple(name[:-1] for name in keep if name.endswith("*"))
-
-
-def _kept(query: str, keep: frozenset[str]) -> str:
-    prefixes = _prefixes(keep)
-    kept: dict[str, str] = {}
-    for pair in query.split("&", LIST_MAX):
-        name, _equals, value = pair.partition("=")
-        wanted = name in keep or name.startswith(prefixes)
-        if wanted and name not in kept and _is_harmless(name, value):
-            kept[name] = pair
-    text = f"?{'&'.join(kept.values())}" if kept else ""
-    plain = text.isascii() and text.isprintable() and " " not in text
-    return text if plain else quote(text, safe=_SAFE)
-
-
-def _is_harmless(name: str, value: str) -> bool:
-    if name == "fbclid":
-        return bool(_CLICK_ID.fullmatch(value))
-    if value.isalnum():
-        return len(value) <= _QUERY_VALUE_MAX
-    return 0 < len(value) <= _QUERY_VALUE_MAX and not _EMAIL.search(unquote_plus(value))

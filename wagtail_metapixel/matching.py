@@ -13,11 +13,8 @@ import hashlib
 import importlib
 import ipaddress
 import re
-import socket
-import time
 import unicodedata
 import uuid
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -27,8 +24,9 @@ from typing import Any
 
 from django.utils.functional import Promise
 
-from wagtail_metapixel.catalogue import DAY, INVALID_USER_DATA_SETS, USER_DATA, Problem
+from wagtail_metapixel.catalogue import INVALID_USER_DATA_SETS, USER_DATA, Problem
 from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel.identifiers import Fbc, Fbp, public_ip
 
 try:
     import phonenumbers
@@ -394,13 +392,11 @@ def _ip(text: str, _region: str | None, _country: str | None) -> str | None:
 
 
 def _fbc(text: str, _region: str | None, _country: str | None) -> str | None:
-    parts = _FBC.fullmatch(text)
-    return text if parts and _is_past(parts[2]) else None
+    return text if Fbc.is_valid(text) else None
 
 
 def _fbp(text: str, _region: str | None, _country: str | None) -> str | None:
-    parts = _FBP.fullmatch(text)
-    return text if parts and _is_past(parts[2]) else None
+    return text if Fbp.is_valid(text) else None
 
 
 def _lower(text: str) -> str:
@@ -524,132 +520,6 @@ def _parsed(text: str, digits: str, region: str) -> str | None:
         if phonenumbers.is_valid_number(number):
             return f"{number.country_code}{phonenumbers.national_significant_number(number)}"
     return None
-
-
-# Meta's cookies
-
-_APPENDIX = r"(?:\.([A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?"
-_PREFIX = r"fb\.([1-9]?[0-9])\.([1-9][0-9]{12})\."
-_FBC = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){_APPENDIX}")
-_FBP = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){_APPENDIX}")
-
-
-_AT_START = str(int(time.time() * 1000))
-
-
-def _is_past(milliseconds: str) -> bool:
-    """Tell whether 13 digits name a moment that has been; a clock may be wrong by a day."""
-    return milliseconds <= _AT_START or int(milliseconds) <= (time.time() + DAY) * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Fbc:
-    """Meta's click id, as the cookie ``_fbc`` holds it. ``str()`` gives the same bytes back."""
-
-    index: int
-    """Labels of the cookie's domain, less one."""
-    created_ms: int
-    payload: str
-    """The ``fbclid``; upper and lower case are different."""
-    appendix: str | None = None
-    """The mark of Meta's parameter builder."""
-
-    @classmethod
-    def parse(cls, text: str) -> Fbc | None:
-        """Return the click id in ``text``, ``None`` when anything about it is odd."""
-        parts = _FBC.fullmatch(text)
-        return cls(*_typed(parts)) if parts and _is_past(parts[2]) else None
-
-    @classmethod
-    def from_fbclid(cls, fbclid: str, *, created_ms: int, index: int = 1) -> Fbc | None:
-        """Return the click id for the query parameter ``fbclid``, first seen at ``created_ms``."""
-        return cls.parse(f"fb.{index}.{created_ms}.{fbclid}")
-
-    def __str__(self) -> str:
-        return _cookie_text(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Fbp:
-    """Meta's browser id, as the cookie ``_fbp`` holds it. ``str()`` gives the same bytes back."""
-
-    index: int
-    created_ms: int
-    payload: str
-    """1 to 19 digits."""
-    appendix: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Fbp | None:
-        """Return the browser id in ``text``, ``None`` when anything about it is odd."""
-        parts = _FBP.fullmatch(text)
-        return cls(*_typed(parts)) if parts and _is_past(parts[2]) else None
-
-    def __str__(self) -> str:
-        return _cookie_text(self)
-
-
-def _typed(parts: re.Match[str]) -> tuple[int, int, str, str | None]:
-    return int(parts[1]), int(parts[2]), parts[3], parts[4]
-
-
-def _cookie_text(cookie: Fbc | Fbp) -> str:
-    text = f"fb.{cookie.index}.{cookie.created_ms}.{cookie.payload}"
-    return f"{text}.{cookie.appendix}" if cookie.appendix else text
-
-
-# Addresses of clients
-
-_NOT_PUBLIC_V4 = [
-    ipaddress.ip_network(network)
-    for network in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-        "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3",
-    )
-]  # fmt: skip
-_V4_STARTS = [int(network.network_address) for network in _NOT_PUBLIC_V4]
-_V4_ENDS = [int(network.broadcast_address) for network in _NOT_PUBLIC_V4]
-_DELICATE_OCTETS = frozenset({0, 10, 100, 127, 169, 172, 192, 198, *range(224, 256)})
-"""First numbers of the addresses that are worth a closer look."""
-_GLOBAL_UNICAST_V6 = range(0x2000 << 112, 0x4000 << 112)
-_IETF_V6 = range(0x2001 << 112, (0x2001 << 112) + (1 << 105))  # 2001::/23
-
-
-def public_ip(text: str) -> str | None:
-    """Return the public address in ``text``, IPv6 in its short form, ``None`` for any other.
-
-    A port is cut off, an IPv4 address inside an IPv6 one taken out. The ranges reserved for
-    documentation pass: nothing on the internet comes from them, and tests do.
-    """
-    text = text.strip()
-    try:
-        if socket.inet_pton(socket.AF_INET, text)[0] not in _DELICATE_OCTETS:
-            return text
-    except (OSError, ValueError):
-        pass  # IPv6, with a port, or no address at all
-    address = _address(text) if len(text) <= 100 else None
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        if mapped is None:
-            number = int(address)
-            public = number in _GLOBAL_UNICAST_V6 and number not in _IETF_V6
-            return str(address) if public else None
-        address = mapped
-    if address is None:
-        return None
-    place = bisect_right(_V4_STARTS, int(address)) - 1
-    return str(address) if int(address) > _V4_ENDS[place] else None
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        return None if "%" in text else ipaddress.ip_address(text)
-    except ValueError:
-        return None
 
 
 # The table

@@ -26,11 +26,11 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.csrf import csrf_exempt
 
 from wagtail_metapixel import (
+    addresses,
     catalogue,
     consent,
     counters,
     declarations,
-    events,
     keys,
     outbox,
     payloads,
@@ -39,7 +39,7 @@ from wagtail_metapixel import (
     visitor,
 )
 from wagtail_metapixel.consent import Choice, Decision
-from wagtail_metapixel.matching import Fbc, Fbp
+from wagtail_metapixel.identifiers import Fbc, Fbp
 from wagtail_metapixel.models import AnsweredTicket, ConsentProvider, OutboxEvent, State
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, Visitor
@@ -174,8 +174,8 @@ def _browser_visitor(held: Capture, site: SiteConfig, decision: Decision, body: 
     own = visitor.host_of(url) in site.own_hosts
     return replace(
         person,
-        url=(events.clean_url(url, keep_query=None) or "") if own else person.url,
-        referrer=events.clean_url(_text(body, "referrer"), keep_query=None) or "",
+        url=(addresses.clean_url(url, keep_query=None) or "") if own else person.url,
+        referrer=addresses.clean_url(_text(body, "referrer"), keep_query=None) or "",
         fbp=str(fbp) if fbp else person.fbp,
         fbc=str(fbc) if fbc else person.fbc,
     )

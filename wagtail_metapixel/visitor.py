@@ -23,8 +23,8 @@ from django.http.request import split_domain_port
 from django.utils import timezone
 from django.utils.encoding import escape_uri_path
 
-from wagtail_metapixel import conf, counters, events, keys
-from wagtail_metapixel.matching import Fbc, Fbp, public_ip
+from wagtail_metapixel import addresses, conf, counters, keys
+from wagtail_metapixel.identifiers import Fbc, Fbp, public_ip
 from wagtail_metapixel.models import VisitorRecord
 from wagtail_metapixel.site_settings import SiteConfig, Snapshot, current
 
@@ -165,7 +165,7 @@ def read(held: Capture, site: SiteConfig, *, consent: str, consent_proof: str) -
         site_pk=site.site_pk,
         host=held.host,
         url=page_url(held, site),
-        referrer=events.clean_url(held.header("Referer"), keep_query=None) or "",
+        referrer=addresses.clean_url(held.header("Referer"), keep_query=None) or "",
         client_ip_address=client_ip_address(held.meta),
         client_user_agent=_printable(held.header("User-Agent"))[:_USER_AGENT_MAX],
         fbp=_first_valid(Fbp.parse, held, "_fbp"),
@@ -184,12 +184,12 @@ def page_url(held: Capture, site: SiteConfig) -> str:
     """
     for told in (held.header("HX-Current-URL"), held.header("Referer")):
         if told and host_of(told) in site.own_hosts:
-            return events.clean_url(told, keep_query=None) or ""
+            return addresses.clean_url(told, keep_query=None) or ""
     if held.method != "GET" or held.asked_by_script:
         return ""
     query = str(held.meta.get("QUERY_STRING", ""))
     address = f"{held.scheme}://{held.netloc}{escape_uri_path(held.path)}"
-    return events.clean_url(f"{address}?{query}" if query else address, keep_query=None) or ""
+    return addresses.clean_url(f"{address}?{query}" if query else address, keep_query=None) or ""
 
 
 def client_ip_address(meta: Mapping[str, Any]) -> str:
