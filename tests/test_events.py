@@ -784,11 +784,6 @@ def test_an_event_id_of_other_characters_is_refused(given):
     assert caught.value.field == "event_id"
 
 
-# Addresses
-
-SHOP = "https://shop.example"
-
-
 def test_an_event_cannot_be_changed():
     event = Event(event_name="Lead", event_id="1", event_time=2)
     with pytest.raises(AttributeError):

@@ -226,7 +226,8 @@ def _copies(ids: Iterable[str], site: SiteConfig, *, newer_than: timedelta) -> l
     )
     pixels: dict[str, list[str]] = {}
     events_by_id: dict[str, bytes] = {}
-    for row in rows.exclude(state__in=[State.REJECTED, State.WITHDRAWN, State.ERASED]):
+    gone = [State.REJECTED, State.WITHDRAWN, State.ERASED]
+    for row in rows.exclude(state__in=gone).order_by("pk"):
         pixels.setdefault(row.event_id, [])
         if row.pixel_id not in pixels[row.event_id]:
             pixels[row.event_id].append(row.pixel_id)
