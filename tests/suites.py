@@ -177,7 +177,7 @@ def all_suites() -> list[Suite]:
         Suite(
             name="browser",
             about="a real Chromium on a real site",
-            commands=[(*PYTEST, "-m", "browser", "tests/browser")],
+            commands=[(*PYTEST, "-m", "browser", "tests/browser", "tests/sandbox")],
             missing=chromium_missing,
             around=browser,
         ),

@@ -91,7 +91,9 @@ def test_order_reported_twice_at_the_same_moment_is_sent_once(shop, sandbox):
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("verb", [buy, lambda request: remember(request, ORDER)], ids=str)
+@pytest.mark.parametrize(
+    "verb", [buy, lambda request: remember(request, ORDER)], ids=["track", "remember"]
+)
 def test_open_transactions_on_one_order_wait_for_nothing(shop, verb):
     both_hold_their_rows = threading.Barrier(2, timeout=5)
 

@@ -24,7 +24,7 @@ CLICK = "IwAR2F4-dbP0l7Mn1IawQQGCINEz7PYXQvwjNwB"
 def visit(chromium, shop, sandbox):
     """Visit a page of the shop whose script is ``calls``; returns the page."""
     context = chromium.new_context()
-    context.set_default_timeout(5000)
+    context.set_default_timeout(15_000)
 
     def visit(calls, path="/mug/", host="127.0.0.1", script=None):
         source = script or f"{sandbox.url}/en_US/fbevents.js"

@@ -20,7 +20,7 @@ def live(chromium, sandbox):
 
     def live(**options):
         context = chromium.new_context(**options)
-        context.set_default_timeout(5000)
+        context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))

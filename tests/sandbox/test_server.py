@@ -151,7 +151,7 @@ def test_an_event_is_described_as_documented(client):
 
 
 def raw(sandbox, text):
-    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", sandbox.port), timeout=30) as connection:
         connection.sendall(text)
         answer = b""
         while part := connection.recv(65536):
@@ -262,7 +262,7 @@ def messages(stream):
 
 def test_the_stream_tells_what_is_there_then_what_comes_then_what_was_cleared(client):
     client.server(event_id="before")
-    with requests.get(client.sandbox.url + "/api/stream", stream=True, timeout=5) as stream:
+    with requests.get(client.sandbox.url + "/api/stream", stream=True, timeout=30) as stream:
         told = messages(stream)
         name, value = next(told)
         assert (name, [e["event_id"] for e in value["events"]]) == ("snapshot", ["before"])
