@@ -61,8 +61,9 @@ class OutboxEventFactory(factory.django.DjangoModelFactory):
     class Meta:
         model = models.OutboxEvent
 
-    site_pk = 1
+    site_pk = factory.LazyAttribute(lambda row: _site_of(row.pixel_id))
     pixel_id = PIXEL_ID
+    host = "testserver"
     event_name = "AddToCart"
     event_id = factory.Sequence("{:032x}".format)
     event = factory.LazyAttribute(
@@ -75,3 +76,9 @@ class OutboxEventFactory(factory.django.DjangoModelFactory):
     user_data = b'{"client_ip_address":"203.0.113.7","client_user_agent":"Mozilla/5.0"}'
     due_at = factory.LazyFunction(lambda: timezone.now() - timedelta(seconds=5))
     expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(days=6))
+
+
+def _site_of(pixel_id):
+    """The site of a pixel that sends for the test client's host, made where there is none."""
+    pixel = models.MetaPixel.objects.filter(pixel_id=pixel_id).first()
+    return (pixel or PixelFactory(pixel_id=pixel_id)).settings.site_id

@@ -253,6 +253,7 @@ def test_saved_token_ends_the_pause(sandbox, settings, django_capture_on_commit_
 
 def test_pixel_without_a_token_waits_and_says_so(sandbox, settings):
     settings.WAGTAIL_METAPIXEL["ACCESS_TOKENS"] = {}
+    PixelFactory(token="")
     OutboxEventFactory()
     summary = deliver_due()
     row = OutboxEvent.objects.get()
@@ -423,10 +424,54 @@ def test_row_of_a_newer_release_waits_for_its_code(sandbox):
     assert row.due_at > timezone.now()
 
 
+def close_the_provider(pixel, _settings):
+    pixel.settings.consent_provider = ""
+    pixel.settings.save()
+
+
+def close_the_pixel(pixel, _settings):
+    pixel.active = False
+    pixel.save()
+
+
+def close_the_host(pixel, _settings):
+    pixel.hosts = "www.example.com"
+    pixel.save()
+
+
+def delete_the_site(pixel, _settings):
+    pixel.settings.site.delete()
+
+
+def copy_to_a_laptop(_pixel, settings):
+    settings.ALLOWED_HOSTS = ["localhost"]
+
+
+@pytest.mark.parametrize(
+    ("close", "word"),
+    [
+        (close_the_provider, "consent choice"),
+        (close_the_pixel, "does not send for testserver"),
+        (close_the_host, "does not send for testserver"),
+        (delete_the_site, "site is gone"),
+        (copy_to_a_laptop, "does not serve testserver"),
+    ],
+)
+def test_the_gate_is_asked_again_before_an_event_leaves(sandbox, settings, close, word):
+    pixel = PixelFactory()
+    OutboxEventFactory()
+    close(pixel, settings)
+    deliver_due()
+    row = OutboxEvent.objects.get()
+    assert (row.state, sandbox.requests) == (State.PENDING, [])
+    assert word in row.reason
+
+
 def test_nothing_leaves_while_a_site_is_switched_off(sandbox, django_capture_on_commit_callbacks):
     pixel = PixelFactory(settings__enabled=False)
     row = OutboxEventFactory(site_pk=pixel.settings.site_id)
-    OutboxEventFactory(site_pk=pixel.settings.site_id + 1)
+    open_one = PixelFactory(settings__site__hostname="other.example", hosts="other.example")
+    OutboxEventFactory(site_pk=open_one.settings.site_id, host="other.example")
     deliver_due()
     assert states() == [State.PENDING, State.SENT]
     row.refresh_from_db()

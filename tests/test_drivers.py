@@ -317,3 +317,16 @@ def test_each_process_of_a_forking_server_delivers_from_its_first_request():
         check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("both delivered\n", "", 0)
+
+
+def test_a_fork_leaves_no_lock_of_the_parent_behind():
+    thread = DeliveryThread()
+    before = (thread._lock, thread._wake, thread._stop)
+    thread.after_fork()
+    after = (thread._lock, thread._wake, thread._stop)
+    assert all(old is not new for old, new in zip(before, after, strict=True))
+
+
+def test_pytest_imported_by_somebody_does_not_stop_delivery(monkeypatch):
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    assert not drivers.in_tests()

@@ -124,8 +124,12 @@ def test_declaration_is_ours_only_for_its_own_text_and_site():
     assert not keys.declaration_is_ours("\ud800", signature, 1)
 
 
-def test_signature_holds_no_time_so_that_a_cached_page_is_the_same_for_all():
-    assert keys.sign_declaration("text", 1) == keys.sign_declaration("text", 1)
+def test_signature_holds_no_time_so_that_a_cached_page_is_the_same_for_all(monkeypatch):
+    before = keys.sign_declaration("text", 1)
+    keys._declaration_signature.cache_clear()
+    now = signing.time.time()
+    monkeypatch.setattr(signing.time, "time", lambda: now + 1000)
+    assert keys.sign_declaration("text", 1) == before
 
 
 def test_declaration_of_a_page_cached_before_a_rotation_is_still_ours(settings):

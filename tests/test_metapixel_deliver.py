@@ -19,7 +19,7 @@ from django.db import (
     connections,
 )
 
-from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory
+from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
 from wagtail_metapixel import counters, delivery, graph_api, outbox
 from wagtail_metapixel.delivery import Summary
 from wagtail_metapixel.management.commands.metapixel_deliver import Command
@@ -99,6 +99,7 @@ def test_once_fails_and_ends_when_meta_does_not_take_events(sandbox, mode):
 @pytest.mark.django_db
 def test_once_fails_without_a_token(sandbox, settings):
     settings.WAGTAIL_METAPIXEL["ACCESS_TOKENS"] = {}
+    PixelFactory(token="")
     OutboxEventFactory()
     text, status = deliver("--once")
     assert status == 1

@@ -126,6 +126,7 @@ def test_a_hostile_product_name_leaves_the_tree_of_the_page_alone(request_, valu
 def test_the_ticket_of_an_order_keeps_its_page_out_of_djangos_cache(request_):
     assert "data-metapixel-ticket" in render("{% metapixel_ticket 'Purchase' 17 %}", request_)
     assert request_._cache_update_cache is False
+    assert request_._wagtailcache_update is False
 
 
 # Twice, elsewhere, not at all

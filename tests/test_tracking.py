@@ -23,7 +23,7 @@ from wagtail_metapixel import consent, counters, matching, signals, site_setting
 from wagtail_metapixel.consent import Choice, Reason
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import OutboxEvent, State, Twin, VisitorRecord
-from wagtail_metapixel.tracking import Declared, atrack, remember, track
+from wagtail_metapixel.tracking import Declared, aremember, atrack, remember, track
 from wagtail_metapixel.visitor import Visitor
 
 FBP = f"fb.1.{int(time.time() * 1000)}.1234567890"
@@ -99,6 +99,69 @@ def debug(settings):
     settings.DEBUG = True
 
 
+# Once to a browser, too
+
+
+def test_event_with_a_key_is_handed_to_a_browser_only_once(
+    shop, django_capture_on_commit_callbacks
+):
+    first, reload, other = ask("/checkout/"), ask("/checkout/"), ask("/checkout/", COOKIES)
+    for request in (first, reload, other):
+        with django_capture_on_commit_callbacks(execute=True):
+            assert track("InitiateCheckout", request, key="cart-1", **PAID)
+    assert [len(echo(request)) for request in (first, reload, other)] == [1, 0, 0]
+    assert OutboxEvent.objects.count() == 3
+
+
+def test_events_without_a_key_are_each_handed_over(shop, django_capture_on_commit_callbacks):
+    requests = [ask(), ask()]
+    for request in requests:
+        with django_capture_on_commit_callbacks(execute=True):
+            track("AddToCart", request, **CART)
+    assert [len(echo(request)) for request in requests] == [1, 1]
+
+
+# Another browser than the buyer's
+
+STRANGER = GRANTED | {"_fbp": f"fb.1.{int(time.time() * 1000)}.999", "sessionid": "0th3r"}
+
+
+def test_another_browser_lends_nothing_to_the_buyers_event_and_gets_no_copy(
+    shop, django_capture_on_commit_callbacks
+):
+    remember(ask(), order())
+    stranger = ask("/orders/17/paid/", STRANGER)
+    with django_capture_on_commit_callbacks(execute=True):
+        track("Purchase", stranger, key=order(), **PAID)
+    _event, user_data = told()
+    assert user_data["fbp"] == FBP
+    assert echo(stranger) == []
+
+
+def test_return_that_carries_the_session_alone_is_decided_by_the_visitor_kept(shop):
+    remember(ask(), order())
+    returned = ask("/return/", {"sessionid": COOKIES["sessionid"]})
+    assert track("Purchase", returned, key=order(), **PAID)
+    assert told()[1]["fbp"] == FBP
+
+
+def test_machine_that_posts_without_a_page_behind_it_is_nobody(shop):
+    change(shop, consent_provider="not_required", consent_statement="Members only.")
+    tracked = track("Purchase", webhook(), **PAID)
+    assert (bool(tracked), tracked.reason) == (False, Reason.NO_VISITOR)
+
+
+def test_first_visit_without_cookies_is_somebody_where_nobody_is_asked(shop):
+    change(shop, consent_provider="not_required", consent_statement="Members only.")
+    assert track("AddToCart", ask(cookies={}), **CART)
+
+
+def test_stated_consent_does_not_overrule_what_the_visitor_says_now(shop):
+    request = ask(cookies=COOKIES | {"metapixel_consent": "denied"})
+    tracked = track("AddToCart", request, consent="granted", **CART)
+    assert (bool(tracked), tracked.reason) == (False, Reason.DENIED)
+
+
 # Recording
 
 
@@ -138,9 +201,17 @@ def test_recording_is_one_insert_in_a_savepoint(shop, pixels, django_assert_num_
         site_settings.current()
     request = ask()
     with django_assert_num_queries(3) as queries:
-        track("Purchase", request, key=order(), **PAID)
+        track("AddToCart", request, **CART)
     assert [query["sql"].split()[0] for query in queries] == ["SAVEPOINT", "INSERT", "RELEASE"]
     assert OutboxEvent.objects.count() == pixels
+
+
+def test_event_with_a_key_reads_whose_it_is_before_its_one_insert(shop, django_assert_num_queries):
+    request = ask()
+    with django_assert_num_queries(6) as queries:
+        track("Purchase", request, key=order(), **PAID)
+    verbs = [query["sql"].split()[0] for query in queries]
+    assert verbs == ["SAVEPOINT", "SELECT", "RELEASE", "SAVEPOINT", "INSERT", "RELEASE"]
 
 
 def test_each_pixel_has_a_row_of_its_own_with_the_same_id(shop):
@@ -708,6 +779,19 @@ def test_async_view_hands_the_echo_to_its_own_response(shop):
     response = post_async("/add/")
     assert [name[:12] for name in response.cookies] == ["metapixel_e_"]
     assert "no-store" in response["Cache-Control"]
+
+
+def test_async_view_remembers_with_aremember(shop):
+    assert async_to_sync(aremember)(ask(), order())
+    assert VisitorRecord.objects.count() == 1
+
+
+def test_remember_in_an_event_loop_raises_while_debugging(shop, debug):
+    async def view():
+        return remember(ask(), order())
+
+    with pytest.raises(EventError, match="await aremember"):
+        async_to_sync(view)()
 
 
 @pytest.mark.urls(__name__)

@@ -22,7 +22,7 @@ from tests.factories import (
     SettingsFactory,
     SiteFactory,
 )
-from wagtail_metapixel import catalogue, counters, keys, payloads, site_settings, visitor
+from wagtail_metapixel import catalogue, counters, keys, outbox, payloads, site_settings, visitor
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.models import (
     AnsweredTicket,
@@ -629,6 +629,11 @@ def test_the_buyer_gets_the_event_once(site, order):
     reloaded = send("ticket", ticket_of(site, order))
     assert refuses(reloaded, 204)
     assert AnsweredTicket.objects.get().event_id == order
+
+
+def test_what_already_travelled_with_a_response_is_not_told_by_ticket_again(site, order):
+    assert outbox.first_to_tell(order, using="default")
+    assert refuses(send("ticket", ticket_of(site, order)), 204)
 
 
 def test_an_order_that_is_not_paid_yet_is_worth_waiting_for(site):

@@ -8,8 +8,7 @@ a small cookie when the browser navigates, in a header when a script asked.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -85,7 +84,8 @@ def page_config(site: SiteConfig, pixels: Iterable[PixelConfig]) -> dict[str, An
 def scripts(site: SiteConfig) -> list[str]:
     """Return the static files a page of this site loads, in order; the core comes last."""
     companions = ["first_party_cookies.js", "page_swaps.js"]
-    if site.consent_provider == ConsentProvider.COOKIE:
+    # Also where nobody has to be asked: who need not consent may still object.
+    if site.consent_provider in {ConsentProvider.COOKIE, ConsentProvider.NOT_REQUIRED}:
         companions.insert(0, "consent_cookie.js")
     return [*companions, "metapixel.js"]
 
@@ -125,11 +125,24 @@ def endpoint(name: str) -> str:
 
 
 def echo_on_commit(
-    held: Capture, event: Event, pixels: Iterable[PixelConfig], *, using: str
+    held: Capture,
+    event: Event,
+    pixels: Iterable[PixelConfig],
+    *,
+    using: str,
+    may_tell: Callable[[], bool] | None = None,
 ) -> None:
-    """Hand the browser copy of ``event`` to the response, once the row is committed."""
+    """Hand the browser copy of ``event`` to the response, once the row is committed.
+
+    ``may_tell`` is asked then: what can happen only once is told to a browser only once.
+    """
     copy = payloads.browser_event(event, [pixel.pixel_id for pixel in pixels])
-    transaction.on_commit(partial(held.echo.append, copy), using=using, robust=True)
+
+    def hand_over() -> None:
+        if may_tell is None or may_tell():
+            held.echo.append(copy)
+
+    transaction.on_commit(hand_over, using=using, robust=True)
 
 
 def attach(response: HttpResponseBase, held: Capture) -> None:

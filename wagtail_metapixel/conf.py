@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.http.request import validate_host
 
 from wagtail_metapixel.exceptions import ConfigurationError
 
@@ -152,6 +153,14 @@ def trusted_proxies() -> int | Networks:
         f'{SETTING}["TRUSTED_PROXIES"] has to be a number of proxies, like 1, '
         'or a list of their networks, like ["10.0.0.0/8"].'
     )
+
+
+def serves(host: str) -> bool:
+    """Tell whether this deployment answers for ``host``, by Django's ``ALLOWED_HOSTS``."""
+    allowed = settings.ALLOWED_HOSTS
+    if settings.DEBUG and not allowed:
+        allowed = [".localhost", "127.0.0.1", "[::1]"]
+    return validate_host(host, allowed)
 
 
 def driver() -> str:

@@ -105,6 +105,9 @@ def _answer(
             return Choice.UNKNOWN, "", Reason.STAFF
         if site.respect_gpc and held.header("Sec-GPC") == "1":
             return Choice.DENIED, "", Reason.GPC
+        if stated is not None and ask(held, site)[0] is Choice.DENIED:
+            # Kept from earlier, or a visitor's own word of now: the later one counts.
+            return Choice.DENIED, "", Reason.DENIED
     if stated is not None:
         choice, proof = _choice(stated), ""
     elif visitor is not None:

@@ -70,8 +70,9 @@ def ticket(request: HttpRequest, name: str, key: keys.Key) -> SafeString:
     if site is None:
         return SafeString("")
     held.no_store = True
-    # Django's cache middleware asks this before it stores the page.
-    request._cache_update_cache = False  # type: ignore[attr-defined]  # noqa: SLF001
+    # What Django's cache middleware, and wagtail-cache's, ask before they store the page.
+    for flag in ("_cache_update_cache", "_wagtailcache_update"):
+        setattr(request, flag, False)
     event_id = keys.event_id(current().installation_key, site.site_pk, key, event_name)
     return browser.ticket_markup(keys.sign_ticket({"n": event_name, "i": event_id}, site.site_pk))
 

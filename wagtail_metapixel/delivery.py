@@ -18,10 +18,11 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from wagtail_metapixel import graph_api, outbox, payloads, signals, site_settings
+from wagtail_metapixel import conf, graph_api, outbox, payloads, signals, site_settings
 from wagtail_metapixel.catalogue import MAX_EVENTS_PER_REQUEST
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import OutboxEvent, State
+from wagtail_metapixel.site_settings import SiteConfig
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -97,7 +98,8 @@ class _Batch:
         self._release(unknown, timedelta(minutes=10), "Written by a newer version of the package.")
         self._finish(outbox.withdrawn(self.rows, using=self.using), State.WITHDRAWN, "")
         self._expire()
-        self._release(self._switched_off(), OFF_WAIT, "Sending is switched off for this site.")
+        for reason, rows in self._closed().items():
+            self._release(rows, OFF_WAIT, reason)
         duplicates, waiting = outbox.decide_keys(self.rows, using=self.using)
         self._finish(duplicates, State.DUPLICATE, "Another row told the same fact.")
         self._release(waiting, KEY_WAIT, "")
@@ -196,10 +198,15 @@ class _Batch:
             "Nobody knows whether Meta took it, and it is too late to ask again.",
         )
 
-    def _switched_off(self) -> list[OutboxEvent]:
-        sites = site_settings.current().sites
-        off = {site.site_pk for site in sites if not site.enabled}
-        return [row for row in self.rows if row.site_pk in off]
+    def _closed(self) -> dict[str, list[OutboxEvent]]:
+        """Ask the gate again: settings may have changed, or the database been copied."""
+        closed: dict[str, list[OutboxEvent]] = defaultdict(list)
+        snapshot = site_settings.current()
+        for row in self.rows:
+            site = snapshot.site(row.site_pk)
+            if reason := _why_not(site, row):
+                closed[reason].append(row)
+        return closed
 
     def _keep_one_of_each_key(self) -> None:
         seen: set[tuple[str, str, str]] = set()
@@ -268,6 +275,21 @@ class _Batch:
     def _forget(self, rows: Sequence[OutboxEvent]) -> None:
         gone = {row.pk for row in rows}
         self.rows = [row for row in self.rows if row.pk not in gone]
+
+
+def _why_not(site: SiteConfig | None, row: OutboxEvent) -> str:
+    """Return why a recorded event may not leave now, ``""`` when it may."""
+    if site is None:
+        return "Its site is gone."
+    if not site.enabled:
+        return "Sending is switched off for this site."
+    if not site.consent_provider:
+        return "No consent choice is made in the settings."
+    if row.pixel_id not in {pixel.pixel_id for pixel in site.pixels_for(row.host)}:
+        return f"The pixel is switched off, or does not send for {row.host}."
+    if not conf.serves(row.host):
+        return f"This deployment does not serve {row.host}: is it a copy of another one?"
+    return ""
 
 
 def _tell(row: OutboxEvent, state: State, reason: str) -> None:

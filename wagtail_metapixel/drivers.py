@@ -71,8 +71,9 @@ class DeliveryThread:
             self._thread.join(grace)
 
     def after_fork(self) -> None:
-        """Drop the parent's lock: it may be held by a thread that this process does not have."""
+        """Drop the parent's locks: a thread that this process does not have may hold them."""
         self._lock = threading.Lock()
+        self._wake, self._stop = threading.Event(), threading.Event()
 
     def _run(self) -> None:
         try:
@@ -141,4 +142,6 @@ def may_start() -> bool:
 
 def in_tests() -> bool:
     """Tell whether this process runs a test suite."""
-    return "pytest" in sys.modules or sys.argv[1:2] == ["test"]
+    # Both: a dependency may import pytest in production, and children inherit the environment.
+    pytest_runs = "pytest" in sys.modules and "PYTEST_CURRENT_TEST" in os.environ
+    return pytest_runs or sys.argv[1:2] == ["test"]

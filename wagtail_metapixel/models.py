@@ -12,6 +12,7 @@ from typing import Any
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from modelcluster.fields import ParentalKey
@@ -215,6 +216,7 @@ class OutboxEvent(models.Model):
     pixel_id = models.CharField(max_length=20)
     event_name = models.CharField(max_length=50)
     event_id = models.CharField(max_length=64)
+    host = models.CharField(max_length=253, blank=True)
     event = models.BinaryField()
     user_data = models.BinaryField()
     payload_version = models.PositiveSmallIntegerField(default=1)
@@ -228,7 +230,7 @@ class OutboxEvent(models.Model):
     state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=500, blank=True)
     recorded_at = models.DateTimeField(default=timezone.now)
-    due_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     twin_expires_at = models.DateTimeField(null=True)
     first_unknown_at = models.DateTimeField(null=True)

@@ -14,13 +14,21 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from wagtail_metapixel import signals
-from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
+from wagtail_metapixel.models import (
+    AnsweredTicket,
+    Dataset,
+    OutboxEvent,
+    SentKey,
+    State,
+    Twin,
+    Withdrawal,
+)
 
 LEASE = timedelta(seconds=60)
 TWIN_WINDOW = timedelta(hours=48)
@@ -39,6 +47,8 @@ RANKS: Mapping[str, int] = {
 }
 """The order in which events leave; what is not listed stands at :data:`DEFAULT_RANK`."""
 DEFAULT_RANK = 25
+
+Rows = list[OutboxEvent]
 
 
 def alias(using: str | None = None) -> str:
@@ -82,6 +92,38 @@ def deadlines(event_time: int, max_age: int, twin: Twin) -> tuple[datetime, date
     if twin == Twin.MAYBE:
         twin_expires_at = timezone.now() + TWIN_WINDOW - DEADLINE_MARGIN
     return expires_at, twin_expires_at
+
+
+# The browser's half
+
+
+def first_to_tell(event_id: str, *, using: str) -> bool:
+    """Tell whether nobody was given the browser's copy of this event yet, and note that you were.
+
+    A reload, a second signal or a second tab would fire it again otherwise, and two copies from
+    one source are not known to be counted once.
+    """
+    try:
+        with transaction.atomic(using=using):
+            AnsweredTicket.objects.using(using).create(event_id=event_id)
+    except IntegrityError:
+        return False
+    return True
+
+
+def recorded(ids: Iterable[str], site_pk: int, *, newer_than: timedelta, using: str) -> Rows:
+    """Return the rows of these events of one site that a browser may still be told of."""
+    gone = [State.REJECTED, State.WITHDRAWN, State.ERASED]
+    rows = OutboxEvent.objects.using(using).filter(
+        event_id__in=list(ids), site_pk=site_pk, recorded_at__gt=timezone.now() - newer_than
+    )
+    return list(rows.exclude(state__in=gone).order_by("pk"))
+
+
+def is_recorded(event_id: str, site_pk: int, *, using: str) -> bool:
+    """Tell whether this event of a site was recorded at all."""
+    rows = OutboxEvent.objects.using(using).filter(event_id=event_id, site_pk=site_pk)
+    return rows.exists()
 
 
 # Claiming

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -35,7 +36,7 @@ from wagtail_metapixel import (
 )
 from wagtail_metapixel import visitor as visitors
 from wagtail_metapixel.catalogue import Problem
-from wagtail_metapixel.consent import Decision, Reason
+from wagtail_metapixel.consent import Choice, Decision, Reason
 from wagtail_metapixel.events import Event
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import OutboxEvent, State, Twin
@@ -86,7 +87,7 @@ def track(  # noqa: PLR0913 - keywords, each of them something a caller may know
     developer's mistake while ``DEBUG`` is on; in production it never raises.
     """
     try:
-        _refuse_event_loop()
+        _refuse_event_loop("track")
         return _track(
             name,
             request,
@@ -108,6 +109,11 @@ async def atrack(name: str, request: HttpRequest | None = None, **kwargs: Any) -
     return await sync_to_async(track)(name, request, **kwargs)
 
 
+async def aremember(request: HttpRequest, key: keys.Key, *, using: str | None = None) -> bool:
+    """Do what :func:`remember` does, from an async view."""
+    return await sync_to_async(remember)(request, key, using=using)
+
+
 def remember(request: HttpRequest, key: keys.Key, *, using: str | None = None) -> bool:
     """Keep the visitor of ``request`` with a cart or order, for the work that has no request.
 
@@ -115,6 +121,7 @@ def remember(request: HttpRequest, key: keys.Key, *, using: str | None = None) -
     never raises in production.
     """
     try:
+        _refuse_event_loop("remember")
         held = visitors.capture(request)
         if not visitors.is_the_buyers(held):
             return False
@@ -157,6 +164,8 @@ def _track(
 ) -> Tracked:
     event_name = catalogue.check_event_name(name)
     held, person = _whose(request, given, using)
+    if held is None and person is None and given.consent is None:
+        return _withheld(event_name, None, Reason.NO_VISITOR)
     site = _site(given, held, person)
     decision = consent_gate(site, event_name, held=held, visitor=person, stated=given.consent)
     if site is None or not decision.allowed:
@@ -170,28 +179,53 @@ def _track(
     if not matching.enough(user_data):
         return _withheld(event_name, site, Reason.NO_IDENTIFIER)
 
-    rows = _rows(event, user_data, decision, site, person, problems, keyed=given.key is not None)
+    keyed = given.key is not None
+    rows = _rows(event, user_data, decision, site, person, problems, keyed=keyed)
     outbox.insert(rows, using=using)
     reason = rows[0].reason
     has_twin = not reason and rows[0].twin == Twin.MAYBE
     if has_twin and held is not None and held.has_middleware:
-        browser.echo_on_commit(held, event, decision.pixels, using=using)
+        once = partial(outbox.first_to_tell, event.event_id, using=using)
+        browser.echo_on_commit(
+            held, event, decision.pixels, using=using, may_tell=once if keyed else None
+        )
     return _recorded(event, site, reason)
 
 
 def _whose(
     request: HttpRequest | None, given: _Given, using: str
 ) -> tuple[Capture | None, Visitor | None]:
-    """Return the request that speaks for the person, or the visitor kept for them."""
+    """Return the request that speaks for the person, or the visitor kept for them.
+
+    Where a visitor was kept, a request counts only when it comes from the same browser and says
+    what that browser's answer is: not staff's, a webhook's, or a return from a payment page that
+    the browser sent without our cookies.
+    """
     held = visitors.capture(request) if request is not None else None
     if given.visitor is not None:
         return None, given.visitor
-    if given.key is None or (held is not None and visitors.is_the_buyers(held)):
+    kept = _recalled(given.key, using) if given.key is not None else None
+    if kept is not None:
+        return (held, None) if held is not None and _speaks_for(held, kept) else (None, kept)
+    if held is None or visitors.is_the_buyers(held):
         return held, None
+    # Without a key a staff browser is told so by the gate, and a first visit has no cookies yet.
+    can_speak = given.key is None and visitors.comes_from_a_page(held)
+    return (held if can_speak else None), None
+
+
+def _speaks_for(held: Capture, kept: Visitor) -> bool:
+    site = current().site(kept.site_pk)
+    if site is None or not visitors.is_the_same(held, kept):
+        return False
+    return consent.ask(held, site)[0] is not Choice.UNKNOWN
+
+
+def _recalled(key: keys.Key, using: str) -> Visitor | None:
     # A failing SELECT, too, would spoil the caller's own transaction on PostgreSQL.
     inside = connections[using].in_atomic_block
     with transaction.atomic(using=using) if inside else nullcontext():
-        return None, visitors.recall(given.key, using=using)
+        return visitors.recall(key, using=using)
 
 
 def _site(given: _Given, held: Capture | None, person: Visitor | None) -> SiteConfig | None:
@@ -272,6 +306,7 @@ def _rows(
             pixel_id=pixel.pixel_id,
             event_name=event.event_name,
             event_id=event.event_id,
+            host=person.host if person else site.hostname,
             event=event_bytes,
             user_data=b"{}" if reason else user_bytes,
             payload_version=payloads.VERSION,
@@ -403,9 +438,9 @@ def _raise_mistakes(problems: Iterable[Problem]) -> None:
             raise EventError(problem.field, problem.rule)
 
 
-def _refuse_event_loop() -> None:
+def _refuse_event_loop(verb: str) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise EventError("track", "was called from async code; use `await atrack(...)` there")
+    raise EventError(verb, f"was called from async code; use `await a{verb}(...)` there")

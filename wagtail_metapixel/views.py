@@ -18,10 +18,9 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import RawPostDataException
-from django.utils import timezone
 from django.utils.cache import patch_cache_control
 from django.views.decorators.csrf import csrf_exempt
 
@@ -40,7 +39,7 @@ from wagtail_metapixel import (
 )
 from wagtail_metapixel.consent import Choice, Decision
 from wagtail_metapixel.identifiers import Fbc, Fbp
-from wagtail_metapixel.models import AnsweredTicket, ConsentProvider, OutboxEvent, State
+from wagtail_metapixel.models import ConsentProvider, OutboxEvent
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, Visitor
 
@@ -52,6 +51,7 @@ DEPTH_MAX = 6
 CONSENT_SECONDS = 180 * 24 * 3600
 META_COOKIE_SECONDS = 90 * 24 * 3600
 ECHO_WINDOW = timedelta(minutes=30)
+TICKET_WINDOW = timedelta(seconds=declarations.TICKET_SECONDS)
 UNSIGNED = frozenset({"PageView"})
 """Names a browser may report without a declaration: they carry no value."""
 
@@ -215,24 +215,18 @@ def echo(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     ids = [item for item in asked if isinstance(item, str) and _EVENT_ID.fullmatch(item)]
     if not ids or not consent.decide(site, None, held=held).allowed:
         return JsonResponse({"events": []})
-    return JsonResponse({"events": _copies(ids, site, newer_than=ECHO_WINDOW)})
+    rows = outbox.recorded(ids, site.site_pk, newer_than=ECHO_WINDOW, using=outbox.alias())
+    return JsonResponse({"events": _copies(rows)})
 
 
-def _copies(ids: Iterable[str], site: SiteConfig, *, newer_than: timedelta) -> list[dict[str, Any]]:
-    rows = OutboxEvent.objects.using(outbox.alias()).filter(
-        event_id__in=list(ids),
-        site_pk=site.site_pk,
-        recorded_at__gt=timezone.now() - newer_than,
-    )
+def _copies(rows: Iterable[OutboxEvent]) -> list[dict[str, Any]]:
     pixels: dict[str, list[str]] = {}
-    events_by_id: dict[str, bytes] = {}
-    gone = [State.REJECTED, State.WITHDRAWN, State.ERASED]
-    for row in rows.exclude(state__in=gone).order_by("pk"):
-        pixels.setdefault(row.event_id, [])
-        if row.pixel_id not in pixels[row.event_id]:
+    told: dict[str, bytes] = {}
+    for row in rows:
+        told.setdefault(row.event_id, bytes(row.event))
+        if row.pixel_id not in pixels.setdefault(row.event_id, []):
             pixels[row.event_id].append(row.pixel_id)
-        events_by_id.setdefault(row.event_id, bytes(row.event))
-    return [payloads.stored_browser_event(events_by_id[found], pixels[found]) for found in pixels]
+    return [payloads.stored_browser_event(told[event_id], pixels[event_id]) for event_id in told]
 
 
 # ticket/: the thank-you page asks for its twin
@@ -249,32 +243,19 @@ def ticket(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     decision = consent.decide(site, None, held=held)
     if not decision.allowed:
         return HttpResponse(status=204)
-    event_id = str(claims["i"])
-    rows = list(
-        OutboxEvent.objects.using(outbox.alias()).filter(event_id=event_id, site_pk=site.site_pk)
-    )
-    if not rows:
+    event_id, using = str(claims["i"]), outbox.alias()
+    if not outbox.is_recorded(event_id, site.site_pk, using=using):
         return JsonResponse({"wait": True})
+    rows = outbox.recorded([event_id], site.site_pk, newer_than=TICKET_WINDOW, using=using)
     person = _browser_visitor(held, site, decision, body)
-    copies = _copies([event_id], site, newer_than=timedelta(seconds=declarations.TICKET_SECONDS))
-    if not copies or not _is_the_buyer(person, rows) or not _first_to_ask(event_id):
+    if not _is_the_buyer(person, rows) or not outbox.first_to_tell(event_id, using=using):
         return HttpResponse(status=204)
-    return JsonResponse({"event": copies[0]})
+    return JsonResponse({"event": _copies(rows)[0]})
 
 
 def _is_the_buyer(person: Visitor, rows: Iterable[OutboxEvent]) -> bool:
     mine = set(person.digests(current()))
     return any(mine & set(row.digests.split()) for row in rows)
-
-
-def _first_to_ask(event_id: str) -> bool:
-    using = outbox.alias()
-    try:
-        with transaction.atomic(using=using):
-            AnsweredTicket.objects.using(using).create(event_id=event_id)
-    except IntegrityError:
-        return False
-    return True
 
 
 # consent/: our own tool's answer

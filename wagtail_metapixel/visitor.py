@@ -224,6 +224,27 @@ def is_the_buyers(held: Capture) -> bool:
     return any(name in cookies for name in (CONSENT_COOKIE, "_fbp", settings.SESSION_COOKIE_NAME))
 
 
+def comes_from_a_page(held: Capture) -> bool:
+    """Tell whether a browser on one of the site's own pages made this request.
+
+    A webhook posts without a page behind it; a visitor's first request asks for one.
+    """
+    site = held.site()
+    if site is None or held.method == "GET":
+        return True
+    told = (held.header(name) for name in ("HX-Current-URL", "Referer", "Origin"))
+    return any(host_of(url) in site.own_hosts for url in told if url)
+
+
+def is_the_same(held: Capture, visitor: Visitor) -> bool:
+    """Tell whether the browser behind ``held`` is the one a visitor was kept from."""
+    if OFF_COOKIE in held.cookies:
+        return False
+    session = session_digest(held, current())
+    fbp = held.cookies.get("_fbp", "")
+    return bool(session and session == visitor.session) or bool(fbp and fbp == visitor.fbp)
+
+
 def session_digest(held: Capture, snapshot: Snapshot) -> str:
     """Return a digest of the session cookie, ``""`` without one."""
     value = held.cookies.get(settings.SESSION_COOKIE_NAME, "")

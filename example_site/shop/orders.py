@@ -63,13 +63,14 @@ def begin_payment(order):
 
 
 def mark_paid(number):
-    """Mark the order paid and tell Meta, both or neither. Redelivered messages change nothing."""
+    """Mark the order paid and tell Meta, both or neither, as often as the bank says so."""
     with transaction.atomic():
         order = Order.objects.select_for_update().get(number=number)
-        if order.is_paid:
-            return
-        order.paid_at = timezone.now()
-        order.save(update_fields=["paid_at"])
+        if not order.is_paid:
+            order.paid_at = timezone.now()
+            order.save(update_fields=["paid_at"])
+        # Told again with each redelivery, on purpose: the key makes it one purchase. One row of
+        # the outbox becomes ``sent``, the others ``duplicate``.
         track(
             "Purchase",
             key=order,

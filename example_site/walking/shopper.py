@@ -85,6 +85,7 @@ class Shopper:
         self.add_to_cart()
         self.open_cart()
         self.check_out()
+        self.reload()  # the checkout begins once, however often its page is loaded
         self.place_order()
         self.choose_payment()
         self.pay()
@@ -195,7 +196,10 @@ class Shopper:
         self._arrived()
 
     def hear_of_the_payment_again(self):
-        """The bank sends its webhook once more. Nothing may come of it."""
+        """The bank sends its webhook once more, and the shop tells the purchase once more.
+
+        That is for the package to notice: Meta may not hear of it again.
+        """
         self._tell("(the bank sends its webhook a second time)")
         status = deliver_webhook(self._shop, self.payment, self.order_number, self._total)
         if status != 204:

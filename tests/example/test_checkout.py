@@ -15,9 +15,22 @@ from shop.forms import CheckoutForm
 from shop.models import Cart, Order
 
 from tests.example import flow
-from wagtail_metapixel.models import OutboxEvent
+from wagtail_metapixel import graph_api
+from wagtail_metapixel.delivery import deliver_due
+from wagtail_metapixel.models import OutboxEvent, State
+from wagtail_metapixel.sandbox.server import SandboxServer
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sandbox(settings):
+    """A stand-in for Meta of the test's own, to which ``deliver_due`` sends."""
+    deployed = settings.WAGTAIL_METAPIXEL
+    with SandboxServer(pixels=deployed["ACCESS_TOKENS"]) as server:
+        settings.WAGTAIL_METAPIXEL = deployed | {"SANDBOX": server.url}
+        yield server
+        graph_api.close()
 
 
 def reported(event_name):
@@ -192,8 +205,7 @@ def test_signature_is_one_over_the_bytes(shopper):
     assert response.status_code == 403
 
 
-def test_webhook_delivered_again_changes_nothing(shopper):
-    flow.grant(shopper)
+def test_webhook_delivered_again_leaves_the_time_of_payment(shopper):
     payment = flow.order_payment(shopper)
     flow.deliver(bank_to_shop(), payment)
     paid_at = flow.the_order().paid_at
@@ -201,7 +213,36 @@ def test_webhook_delivered_again_changes_nothing(shopper):
     assert flow.deliver(bank_to_shop(), payment).status_code == 204
 
     assert flow.the_order().paid_at == paid_at
-    assert reported("Purchase").count() == 1
+
+
+def test_each_webhook_tells_the_purchase_and_meta_hears_of_one(shopper, sandbox):
+    flow.grant(shopper)
+    payment = flow.order_payment(shopper)
+
+    for _ in range(2):
+        flow.deliver(bank_to_shop(), payment)
+        deliver_due()
+
+    first, second = reported("Purchase").order_by("pk")
+    assert first.event_id == second.event_id
+    assert (first.state, second.state) == (State.SENT, State.DUPLICATE)
+    [purchase] = sandbox.events("Purchase")
+    assert purchase["counts"]["server"] == 1
+
+
+def test_checkout_loaded_again_begins_once_for_meta(shopper, sandbox):
+    flow.grant(shopper)
+    flow.add(shopper)
+
+    for _ in range(2):
+        shopper.get("/checkout/")
+        deliver_due()
+
+    first, second = reported("InitiateCheckout").order_by("pk")
+    assert first.event_id == second.event_id
+    assert (first.state, second.state) == (State.SENT, State.DUPLICATE)
+    [begun] = sandbox.events("InitiateCheckout")
+    assert begun["counts"]["server"] == 1
 
 
 def test_purchase_is_the_buyers_and_not_the_banks(shopper):
