@@ -63,7 +63,9 @@ def test_every_module_named_exists():
 def test_every_link_to_a_file_leads_to_one():
     for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+            found = document.parent / target
+            assert found.exists(), f"{document.name}: {target}"
+            assert found.is_dir() or found.stat().st_size, f"{document.name}: {target} is empty"
 
 
 def test_policy_names_every_source_that_metas_script_needs():
