@@ -237,6 +237,13 @@ def test_what_ended_badly_is_told_with_its_reason():
     assert notes == ["2 rejected: value: is required", "1 given up: given up"]
 
 
+def test_what_waits_says_for_what():
+    OutboxEventFactory()
+    OutboxEventFactory(reason="This deployment does not serve shop.example.")
+    notes = [f.fact for f in lines() if f.subject == "outbox" and f.level is Level.NOTE]
+    assert notes == ["1 waiting: This deployment does not serve shop.example."]
+
+
 def test_what_was_held_back_this_week_is_told():
     today = timezone.now().date()
     for days, count in ((0, 2), (6, 3), (8, 100)):

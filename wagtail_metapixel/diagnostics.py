@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db import connections
-from django.db.models import Count, Min, Sum
+from django.db.models import Count, Min, Q, Sum
 from django.utils import timezone
 
 from wagtail_metapixel import browser, conf, counters, graph_api, outbox, site_settings, visitor
@@ -262,8 +262,11 @@ def waiting() -> Iterator[Finding]:
         )
     else:
         yield _ok("outbox", f"{pending['count']} events wait, none for long.")
-    bad = rows.filter(state__in=[State.REJECTED, State.EXPIRED, State.DEAD])
-    for found in bad.values("state", "reason").annotate(count=Count("pk")).order_by("-count")[:10]:
+    told = Q(state__in=[State.REJECTED, State.EXPIRED, State.DEAD]) | Q(state=State.PENDING)
+    explained = rows.filter(told).exclude(reason="")
+    for found in (
+        explained.values("state", "reason").annotate(count=Count("pk")).order_by("-count")[:10]
+    ):
         label = State(found["state"]).label.lower()
         yield Finding(Level.NOTE, "outbox", f"{found['count']} {label}: {found['reason']}")
 
