@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from wagtail.models import Site
 
@@ -15,6 +16,7 @@ from tests.factories import (
     SiteFactory,
 )
 from wagtail_metapixel import counters, diagnostics, graph_api, outbox, visitor
+from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.diagnostics import Finding, Level
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import Counter, State
@@ -250,7 +252,7 @@ def test_what_was_held_back_this_week_is_told():
         Counter.objects.create(
             day=today - timedelta(days), kind="withheld", reason="consent unknown", count=count
         )
-    assert one("5 times: consent unknown").level is Level.NOTE
+    assert one("5 x consent unknown").level is Level.NOTE
 
 
 @pytest.mark.parametrize(
@@ -259,3 +261,20 @@ def test_what_was_held_back_this_week_is_told():
 )  # fmt: skip
 def test_the_worst_level_counts(levels, worst):
     assert diagnostics.worst(Finding(level, "", "") for level in levels) is worst
+
+
+def test_before_migrate_the_doctor_says_so_and_asks_no_further(monkeypatch):
+    introspection = connection.introspection
+    monkeypatch.setattr(introspection, "table_names", lambda *_args, **_kwargs: ["auth_user"])
+    (finding,) = diagnostics.examine(network=False)
+    assert (finding.level, finding.subject) == (Level.PROBLEM, "tables")
+    assert "manage.py migrate" in finding.advice
+
+
+def test_a_reason_counted_twice_is_told_once_with_what_to_do():
+    today = timezone.now().date()
+    for kind in ("withheld", "diagnostic"):
+        Counter.objects.create(day=today, kind=kind, reason=str(Reason.HOST), count=3)
+    told = [finding for finding in lines() if str(Reason.HOST) in finding.fact]
+    assert [finding.fact for finding in told] == [f"3 x {Reason.HOST}"]
+    assert "host name its pixel lists" in told[0].advice

@@ -81,5 +81,5 @@ def test_a_setting_that_cannot_be_used_is_one_sentence_and_status_1(settings, va
 def test_what_was_counted_in_memory_is_saved_and_told():
     PixelFactory()
     counters.add(counters.Item(counters.WITHHELD, "consent unknown", "PageView"), 4)
-    assert "4 times: consent unknown" in doctor("--offline")[0]
+    assert "4 x consent unknown" in doctor("--offline")[0]
     assert Counter.objects.get().count == 4

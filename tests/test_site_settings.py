@@ -230,3 +230,15 @@ def test_of_two_sites_with_one_pixel_the_token_that_can_be_read_is_used():
     second = SettingsFactory(site=SiteFactory(hostname="second.example"))
     PixelFactory(settings=second, hosts="second.example")
     assert site_settings.access_token(PIXEL_ID) == TOKEN
+
+
+@pytest.mark.parametrize(("sandbox", "same"), [("http://127.0.0.1:8001", True), ("", False)])
+@pytest.mark.django_db
+def test_while_trying_out_both_names_of_this_machine_are_one(settings, sandbox, same):
+    settings.WAGTAIL_METAPIXEL = {"SANDBOX": sandbox}
+    site_pk = PixelFactory(hosts="localhost").settings.site_id
+    site_settings.clear()
+    site = site_settings.current().site(site_pk)
+    assert bool(site.pixels_for("127.0.0.1")) is same
+    assert site.pixels_for("localhost")
+    assert not site.pixels_for("shop.example")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from django.apps import apps
 from django.conf import settings
 from django.db import connections
 from django.db.models import Count, Min, Q, Sum
 from django.utils import timezone
 
 from wagtail_metapixel import browser, conf, counters, graph_api, outbox, site_settings, visitor
+from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.graph_api import Kind
 from wagtail_metapixel.models import (
     ConsentProvider,
@@ -48,11 +50,29 @@ class Finding:
     advice: str = ""
 
 
+def tables() -> Finding:
+    """Do our tables exist yet?"""
+    using = outbox.alias()
+    present = set(connections[using].introspection.table_names())
+    missing = [
+        model._meta.db_table
+        for model in apps.get_app_config("wagtail_metapixel").get_models()
+        if model._meta.db_table not in present
+    ]
+    if missing:
+        return _problem("tables", "They are not all there yet.", "Run: python manage.py migrate")
+    return _ok("tables", "They are all there.")
+
+
 def examine(*, network: bool = True) -> Iterator[Finding]:
     """Return all findings, the deployment first, then each site, then what waits.
 
     ``network=False`` leaves out the question to Meta.
     """
+    there = tables()
+    yield there
+    if there.level is Level.PROBLEM:
+        return
     yield from deployment()
     snapshot = site_settings.refresh()
     if not snapshot.sites:
@@ -124,7 +144,8 @@ def _database() -> Finding:
         return _problem(
             "delivery",
             "The delivery thread does not run: this SQLite database is not in IMMEDIATE mode.",
-            'Add "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20} to the database.',
+            'Add "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}, to '
+            f'DATABASES["{using}"], or send with manage.py metapixel_deliver.',
         )
     how = "a thread in each web process" if driver == "thread" else "manage.py metapixel_deliver"
     return _ok("delivery", f"Events are sent by {how}, from the {vendor} database {using!r}.")
@@ -281,8 +302,23 @@ def held_back() -> Iterator[Finding]:
         .annotate(total=Sum("count"))
         .order_by("-total")[:20]
     )
+    # A page that prints nothing and an event that is withheld may have one and the same reason.
+    totals: dict[str, int] = {}
     for row in rows:
-        yield Finding(Level.NOTE, row["kind"], f"{row['total']} times: {row['reason']}")
+        totals[row["reason"]] = max(row["total"], totals.get(row["reason"], 0))
+    for reason, total in totals.items():
+        yield Finding(Level.NOTE, "last 7 days", f"{total} x {reason}", ADVICE.get(reason, ""))
+
+
+ADVICE: Mapping[str, str] = {
+    Reason.HOST: "Open the site under a host name its pixel lists (the lines above name them), or "
+    "list the other one: Wagtail admin > Settings > Meta Pixel.",
+    Reason.NO_SITE: "Make one for this host: Wagtail admin > Settings > Sites.",
+    Reason.NO_VISITOR: "Call remember(request, order) where the order is placed, and pass the same "
+    "key= to track().",
+    Reason.NO_IDENTIFIER: "Pass user_data to track(), and switch on advanced matching.",
+}
+"""What to do about a reason that an owner or a developer can change."""
 
 
 def worst(findings: Iterable[Finding]) -> Level:

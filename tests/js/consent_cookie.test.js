@@ -34,6 +34,18 @@ for (const [cookies, expected] of [
   });
 }
 
+for (const [cookies, said] of [
+  ['metapixel_off=', 1],
+  ['a=b; metapixel_off', 1],
+  ['', 0],
+  ['metapixel_offer=1', 0],
+]) {
+  test(`with "${cookies}" the console ${said ? 'tells staff why nothing happens' : 'is silent'}`, () => {
+    const page = open({ cookies });
+    assert.equal(page.infos.filter((text) => /private window/.test(text)).length, said);
+  });
+}
+
 test('elements that ask for the state are given it', async () => {
   const page = new Page({ scripts: [] });
   const element = page.add('p', { 'data-metapixel-consent-state': '' });

@@ -23,13 +23,14 @@
   let asked; // the choice on its way
   let last = Promise.resolve();
 
-  const stored = () => {
+  const cookies = () => {
     try {
-      return (document.cookie.match(/(?:^|; )metapixel_consent=(granted|denied)(?=[.;]|$)/) || [])[1];
+      return document.cookie;
     } catch (error) {
-      return undefined; // storage is blocked
+      return ''; // storage is blocked
     }
   };
+  const stored = () => (cookies().match(/(?:^|; )metapixel_consent=(granted|denied)(?=[.;]|$)/) || [])[1];
   const read = () => stored() || answered;
 
   const show = (state) => {
@@ -90,6 +91,11 @@
     if (api[verb]) api[verb]();
     else choose(choice);
   };
+
+  // Somebody who was in the admin wonders why nothing happens; see README.md, "Try it".
+  if (/(?:^|; )metapixel_off(?:=|;|$)/.test(cookies())) {
+    console.info('metapixel: this browser was in the admin, so nothing is reported; use a private window');
+  }
 
   api.consent = { read, choose, watch: (callback) => watchers.push(callback) };
   shown = read();
