@@ -177,7 +177,11 @@ def all_suites() -> list[Suite]:
         Suite(
             name="browser",
             about="a real Chromium on a real site",
-            commands=[(*PYTEST, "-m", "browser", "tests/browser", "tests/sandbox")],
+            # Two processes: each of these folders has a Playwright of its own.
+            commands=[
+                (*PYTEST, "-m", "browser", "tests/browser"),
+                (*PYTEST, "-m", "browser", "tests/sandbox"),
+            ],
             missing=chromium_missing,
             around=browser,
         ),

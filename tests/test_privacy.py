@@ -100,4 +100,5 @@ def test_records_whose_time_is_over_are_deleted(site):
     first = VisitorRecord.objects.order_by("pk").first()
     VisitorRecord.objects.filter(pk=first.pk).update(expires_at=timezone.now() - timedelta(1))
     assert privacy.purge_expired(using="default") == 1
+    assert VisitorRecord.objects.count() == 1
     assert visitor.recall("new", using="default") is not None

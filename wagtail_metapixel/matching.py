@@ -303,7 +303,8 @@ def _city(text: str, _region: str | None, _country: str | None) -> str | None:
 def _state(text: str, region: str | None, country: str | None) -> str | None:
     name = _city(text, region, country)
     if name and not name.isalpha():
-        name = "".join([character for character in name if not character.isnumeric()])
+        # Composed again: without a digit between them, a letter and a mark may become one.
+        name = _composed("".join([c for c in name if not c.isnumeric()]))
     return _US_STATES.get(name, name) if name and country == "us" else name
 
 
