@@ -15,6 +15,7 @@ from wagtail.models import Page
 from tests.factories import PixelFactory, SettingsFactory
 from tests.test_declarations import HOSTILE
 from wagtail_metapixel import counters, declarations, site_settings
+from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.exceptions import EventError
 
 PAGE = """{% load metapixel %}<!doctype html><html><head><title>{{ name }}</title>{% metapixel %}</head>
@@ -216,3 +217,4 @@ def test_with_the_settings_never_read_an_async_page_holds_nothing_and_stands(req
         return render("a{% metapixel %}b", RequestFactory().get("/"))
 
     assert asyncio.run(render_in_a_loop()) == "ab"
+    assert diagnostics() == {Reason.NO_SITE}
