@@ -17,7 +17,7 @@ from tests.factories import (
 )
 from wagtail_metapixel import counters, diagnostics, graph_api, outbox, visitor
 from wagtail_metapixel.consent import Reason
-from wagtail_metapixel.diagnostics import Finding, Level
+from wagtail_metapixel.diagnostics import Level
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import Counter, State
 
@@ -253,14 +253,6 @@ def test_what_was_held_back_this_week_is_told():
             day=today - timedelta(days), kind="withheld", reason="consent unknown", count=count
         )
     assert one("5 x consent unknown").level is Level.NOTE
-
-
-@pytest.mark.parametrize(
-    ("levels", "worst"),
-    [([], Level.OK), ([Level.OK, Level.NOTE], Level.NOTE), ([Level.PROBLEM, Level.OK], Level.PROBLEM)],
-)  # fmt: skip
-def test_the_worst_level_counts(levels, worst):
-    assert diagnostics.worst(Finding(level, "", "") for level in levels) is worst
 
 
 def test_before_migrate_the_doctor_says_so_and_asks_no_further(monkeypatch):

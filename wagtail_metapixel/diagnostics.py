@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -319,12 +319,6 @@ ADVICE: Mapping[str, str] = {
     Reason.NO_IDENTIFIER: "Pass user_data to track(), and switch on advanced matching.",
 }
 """What to do about a reason that an owner or a developer can change."""
-
-
-def worst(findings: Iterable[Finding]) -> Level:
-    """Return the worst level among ``findings``."""
-    order = [Level.OK, Level.NOTE, Level.PROBLEM]
-    return max((finding.level for finding in findings), key=order.index, default=Level.OK)
 
 
 def _ok(subject: str, fact: str) -> Finding:

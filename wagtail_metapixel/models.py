@@ -7,7 +7,6 @@ hold its number instead of a key to it.
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -376,8 +375,3 @@ class Counter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.event_name} {self.reason}: {self.count}"
-
-
-def final_states() -> list[Any]:
-    """Return the states no row ever leaves."""
-    return [state for state in State if state != State.PENDING]
