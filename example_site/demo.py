@@ -12,9 +12,11 @@ import sys
 import time
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 from walking import chromium, processes
+from walking.apart import run_apart
 from walking.internet import Internet
 from walking.shopper import CLICK_ID, Shopper
 from walking.verdict import judge, shortened
@@ -135,8 +137,7 @@ def send_a_shopper(shop, sandbox):
     """Let a shopper walk once, if there is a browser; say so if there is none."""
     say("A shopper walks through the shop once; each event as it arrives:\n")
     try:
-        with chromium.launched() as browser:
-            verdict = walk(browser, shop, sandbox)
+        verdict = run_apart(partial(visit, shop, sandbox))
     except chromium.NoBrowser as error:
         say(f"{error}\nThe demo goes on without the shopper.\n")
     except chromium.Error as error:
@@ -146,14 +147,15 @@ def send_a_shopper(shop, sandbox):
         say(f"\n{verdict if verdict.faults else verdict.last_line()}\n")
 
 
-def walk(browser, shop, sandbox):
+def visit(shop, sandbox, tell):
     """Walk, and judge what came of it; others may be in the shop at the same time."""
-    context = browser.new_context()
-    internet = Internet(context, sandbox, (shop.url, shop.bank, sandbox.url))
-    shopper = Shopper(context, shop, sandbox, internet)
-    shopper.walk()
-    troubles = shopper.all_troubles()
-    return judge(shopper.expected, shopper.events(), click_id=CLICK_ID, troubles=troubles)
+    with chromium.launched() as browser:
+        context = browser.new_context()
+        internet = Internet(context, sandbox, (shop.url, shop.bank, sandbox.url))
+        shopper = Shopper(context, shop, sandbox, internet, tell=tell)
+        shopper.walk()
+        troubles = shopper.all_troubles()
+        return judge(shopper.expected, shopper.events(), click_id=CLICK_ID, troubles=troubles)
 
 
 # What the sandbox receives

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from walking import chromium, processes
+from walking.apart import run_apart
 from walking.internet import Internet
 from walking.shopper import CLICK_ID, Shopper
 from walking.verdict import judge
@@ -63,14 +65,19 @@ def walk(options):
         print("Preparing a fresh shop ...", flush=True)
         shop.prepare()
         with shop:
-            return walk_through(shop, sandbox, options)
+            return run_apart(partial(walk_through, shop, sandbox, options))
 
 
-def walk_through(shop, sandbox, options):
+def walk_through(shop, sandbox, options, go_on):
     slow = 400 if options.slow else 0
     with chromium.launched(headed=options.headed, slow=slow) as browser:
         context = browser.new_context()
         internet = Internet(context, sandbox, (shop.url, shop.bank))
+
+        def tell(step):
+            go_on(step)
+            say(step)
+
         shopper = Shopper(
             context, shop, sandbox, internet, tell=tell, screenshots=options.screenshots
         )
@@ -94,7 +101,7 @@ def walk_or_stop(shopper, shop):
     return []
 
 
-def tell(text):
+def say(text):
     print(f"  The shopper {text}." if text[0] != "(" else f"  {text}", flush=True)
 
 
