@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wagtail_metapixel import catalogue
+from wagtail_metapixel import catalogue, payloads
 from wagtail_metapixel.exceptions import EventError
 
 META = json.loads(Path(__file__).with_name("data").joinpath("meta_events.json").read_text())
@@ -44,13 +44,63 @@ def test_page_events_are_six_and_action_events_the_rest():
     assert not catalogue.is_page_event("Purchase")
 
 
+def test_a_refund_is_an_event_of_ours_that_no_page_declares():
+    assert catalogue.check_event_name("Refund") == "Refund"
+    assert not catalogue.is_standard("Refund")
+    assert not catalogue.is_page_event("Refund")
+    assert "changes no number" in catalogue.REFUND.description
+    assert set(catalogue.REFUND.parameters) <= set(catalogue.PARAMETERS)
+    assert not set(catalogue.CUSTOM_EVENTS) & set(catalogue.STANDARD_EVENTS)
+
+
+KINDS = {
+    "money": "number",
+    "currency": "string",
+    "ids": "array<string|int>",
+    "contents": "array<object>",
+    "type": "string",
+    "choice": "string",
+    "text": "string",
+    "count": "integer",
+    "flag": "boolean|string",
+}
+
+
 def test_parameters_are_those_meta_documents():
     assert set(catalogue.PARAMETERS) == set(META["object_properties"])
     for name, facts in META["object_properties"].items():
+        assert KINDS[catalogue.PARAMETERS[name].kind] == facts["type"], name
         if "enum" in facts:
             assert catalogue.PARAMETERS[name].choices == set(facts["enum"]), name
     types = META["object_properties"]["content_type"]
     assert (set(types["enum_documented"]) | set(types["enum_vertical"])) == catalogue.CONTENT_TYPES
+
+
+def test_every_parameter_says_what_it_is_and_what_it_has_to_be():
+    for table in (catalogue.PARAMETERS, catalogue.ITEM_PARAMETERS):
+        for parameter in table.values():
+            assert parameter.meaning
+            assert parameter.rule.startswith("has to be ")
+
+
+def test_parameters_of_an_item_are_those_meta_documents():
+    facts = META["object_properties"]["contents"]
+    assert list(catalogue.REQUIRED_OF_ITEM) == facts["item_required"]
+    assert set(catalogue.ITEM_PARAMETERS) == {*facts["item_required"], *facts["item_optional"]}
+
+
+def test_parameters_that_no_browser_sees_are_those_of_the_payloads():
+    hidden = {name for name, fact in catalogue.PARAMETERS.items() if fact.server_only}
+    assert hidden == payloads.SERVER_ONLY == {"net_revenue"}
+
+
+def test_synonyms_lead_from_an_unknown_word_to_a_known_one():
+    for synonyms, known in (
+        (catalogue.SYNONYMS, catalogue.PARAMETERS),
+        (catalogue.ITEM_SYNONYMS, catalogue.ITEM_PARAMETERS),
+    ):
+        assert set(synonyms.values()) <= set(known)
+        assert not set(synonyms) & set(known)
 
 
 def test_match_keys_are_those_meta_documents():
@@ -58,6 +108,7 @@ def test_match_keys_are_those_meta_documents():
     for key, facts in META["user_data"].items():
         assert catalogue.USER_DATA[key].hashed == facts["hash"], key
         assert catalogue.USER_DATA[key].many == facts["multi"], key
+        assert catalogue.USER_DATA[key].scope == facts["scope"], key
 
 
 def test_readable_names_are_unique():
@@ -81,6 +132,40 @@ def test_action_sources_have_meta_s_age_limits():
     )
 
 
+@pytest.mark.parametrize("name", catalogue.ACTION_SOURCES)
+def test_an_action_source_is_sent_or_refused_with_a_reason(name):
+    source = catalogue.ACTION_SOURCES[name]
+    problem = catalogue.action_source_problem(name)
+    assert source.description.endswith(".")
+    if name in {"app", "business_messaging"}:
+        assert not source.supported
+        assert (problem.field, problem.fatal, problem.mistake) == ("action_source", True, True)
+        assert "not sent by this package" in problem.rule
+    else:
+        assert source.supported
+        assert problem is None
+
+
+@pytest.mark.parametrize("name", ["web", "Website", "", None, 7, ["website"]])
+def test_an_unknown_action_source_is_answered_with_those_that_are_sent(name):
+    problem = catalogue.action_source_problem(name)
+    assert (problem.code, problem.fatal) == (2804019, True)
+    assert "website" in problem.rule
+    assert "business_messaging" not in problem.rule
+
+
+def test_states_of_limited_data_use_are_meta_s_fourteen():
+    names = {
+        "CA": "California", "CO": "Colorado", "CT": "Connecticut", "FL": "Florida",
+        "OR": "Oregon", "TX": "Texas", "MT": "Montana", "DE": "Delaware", "NE": "Nebraska",
+        "NH": "New Hampshire", "NJ": "New Jersey", "MN": "Minnesota", "MD": "Maryland",
+        "RI": "Rhode Island",
+    }  # fmt: skip
+    found = {str(number): names[state] for state, number in catalogue.LDU_STATES.items()}
+    assert found | {"0": "geolocate"} == META["ldu_states"]
+    assert len(catalogue.LDU_STATES) == 14
+
+
 def test_event_keys_are_those_meta_does_not_refuse():
     facts = META["server_event_keys"]
     assert list(catalogue.REQUIRED_EVENT_KEYS) == facts["required"]
@@ -98,18 +183,14 @@ def test_limits_are_meta_s_where_it_publishes_one():
     assert limits["custom_event_name_max_chars"] == catalogue.CUSTOM_NAME_MAX
     assert limits["partner_agent_max_chars_exclusive"] == catalogue.PARTNER_AGENT_MAX + 1
     assert limits["cookie_lifetime_seconds"] == catalogue.COOKIE_LIFETIME
+    assert limits["partner_agent_min_alpha"] == catalogue.PARTNER_AGENT_MIN_LETTERS
+    assert limits["offline_dedup_window_seconds"] == catalogue.OFFLINE_DEDUPLICATION_WINDOW
 
 
-def test_explained_errors_exist():
-    facts = {(error["code"], error["subcode"]) for error in META["errors"]}
-    assert set(catalogue.ERRORS) <= facts
-
-
-def test_currencies_have_the_decimal_places_of_iso_4217():
-    expected = {"EUR": 2, "USD": 2, "PLN": 2, "JPY": 0, "ISK": 0, "KWD": 3, "TND": 3, "CLF": 4}
-    assert {code: catalogue.CURRENCIES[code] for code in expected} == expected
-    assert not catalogue.CURRENCIES.keys() & {"XXX", "XTS", "XAU", "XDR", "DEM"}
-    assert all(len(code) == 3 and code.isupper() for code in catalogue.CURRENCIES)
+def test_limits_meta_publishes_none_of_are_called_ours():
+    meta_s = {value for value in META["limits"].values() if isinstance(value, int)}
+    assert {limit.amount for limit in catalogue.LIMITS if not limit.ours} <= meta_s
+    assert all(limit.meaning for limit in catalogue.LIMITS)
 
 
 class Choice(enum.StrEnum):
@@ -121,6 +202,9 @@ class Choice(enum.StrEnum):
     [
         pytest.param("Purchase", "Purchase", id="standard"),
         pytest.param("My Event", "My Event", id="row 30: custom"),
+        pytest.param("Newsletter", "Newsletter", id="unlike any other"),
+        pytest.param("Leads closed", "Leads closed", id="only begins alike"),
+        pytest.param("Search result", "Search result", id="longer than its kin"),
         pytest.param("a" * 50, "a" * 50, id="fifty characters"),
         pytest.param(Choice.PURCHASE, "Purchase", id="member of an enumeration"),
     ],
@@ -137,6 +221,10 @@ def test_event_names_that_are_accepted(given, name):
         pytest.param("purchase", "'Purchase'", id="row 28: lower case"),
         pytest.param("add_to_cart", "'AddToCart'", id="row 28: underscores"),
         pytest.param("Page View", "'PageView'", id="row 28: a space"),
+        pytest.param("Add to cart", "'AddToCart'", id="row 28: words"),
+        pytest.param("Purchse", "'Purchase'", id="a slip"),
+        pytest.param("Purchased", "'Purchase'", id="another form of the word"),
+        pytest.param("refund", "'Refund'", id="ours, in lower case"),
         pytest.param("<script>", "1 to 50", id="row 29: markup"),
         pytest.param("a" * 51, "1 to 50", id="row 29: 51 characters"),
         pytest.param("", "1 to 50", id="row 29: empty"),

@@ -6,9 +6,11 @@ Source: Meta's reference of the Pixel and of the Conversions API, Graph v26.0.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -23,10 +25,12 @@ MAX_EVENTS_PER_REQUEST = 1000
 MAX_AGE = 7 * DAY
 MAX_AGE_PHYSICAL_STORE = 62 * DAY
 DEDUPLICATION_WINDOW = 48 * HOUR
+OFFLINE_DEDUPLICATION_WINDOW = 7 * DAY
 BROWSER_PREFERRED_WINDOW = 300
 COOKIE_LIFETIME = 90 * DAY
 CUSTOM_NAME_MAX = 50
 PARTNER_AGENT_MAX = 22
+PARTNER_AGENT_MIN_LETTERS = 2
 FUTURE_TOLERANCE = 300
 """Ours: a clock this far ahead is set to now without a word."""
 FUTURE_MAX = DAY
@@ -47,6 +51,38 @@ VALUE_CAP = 10**12
 """Ours: a larger amount is sent, and reported as improbable."""
 VALUE_MAX = 2**53 - 1
 """The largest number that JavaScript, and so the browser's copy, holds exactly."""
+
+
+class Limit(NamedTuple):
+    """A limit, for people."""
+
+    meaning: str
+    amount: int
+    unit: str
+    ours: bool = False
+    """Meta publishes none, or a wider one."""
+
+
+LIMITS = (
+    Limit("events in one request", MAX_EVENTS_PER_REQUEST, "events"),
+    Limit("age of an event", MAX_AGE, "seconds"),
+    Limit("age of an event of a physical store", MAX_AGE_PHYSICAL_STORE, "seconds"),
+    Limit("two copies with the same id count once", DEDUPLICATION_WINDOW, "seconds"),
+    Limit("the same, for a physical store", OFFLINE_DEDUPLICATION_WINDOW, "seconds"),
+    Limit("the browser's copy wins if both arrive", BROWSER_PREFERRED_WINDOW, "seconds"),
+    Limit("life of the cookies _fbp and _fbc", COOKIE_LIFETIME, "seconds"),
+    Limit("name of a custom event", CUSTOM_NAME_MAX, "characters"),
+    Limit("a clock ahead, without a word", FUTURE_TOLERANCE, "seconds", ours=True),
+    Limit("a clock ahead, reported", FUTURE_MAX, "seconds", ours=True),
+    Limit("an event id", EVENT_ID_MAX, "characters", ours=True),
+    Limit("an address", URL_MAX, "characters", ours=True),
+    Limit("a text parameter", TEXT_MAX, "characters", ours=True),
+    Limit("contents, content_ids or a list of your own", LIST_MAX, "items", ours=True),
+    Limit("parameters of one event", PROPERTIES_MAX, "keys", ours=True),
+    Limit("the key of a property of your own", PROPERTY_NAME_MAX, "characters", ours=True),
+    Limit("an amount that is not called improbable", VALUE_CAP, "", ours=True),
+    Limit("the largest number", VALUE_MAX, "", ours=True),
+)
 
 
 class Problem(NamedTuple):
@@ -139,6 +175,32 @@ _EVENTS = (
 )  # fmt: skip
 STANDARD_EVENTS: Mapping[str, StandardEvent] = MappingProxyType({e.name: e for e in _EVENTS})
 
+
+@dataclass(frozen=True, slots=True)
+class CustomEvent:
+    """An event Meta does not know, to which this package gives a meaning."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, str]
+    """What each parameter says here."""
+
+
+REFUND = CustomEvent(
+    "Refund",
+    "Money was given back. For audiences, such as people to leave out; changes no number at Meta,"
+    " which knows no refunds. Born on the server.",
+    MappingProxyType(
+        {
+            "value": "the amount given back, as a positive number; the sign of another is dropped",
+            "currency": "its currency",
+            "order_id": "the order it belongs to",
+            "contents": "what came back",
+        }
+    ),
+)
+CUSTOM_EVENTS: Mapping[str, CustomEvent] = MappingProxyType({REFUND.name: REFUND})
+
 RESERVED_NAMES = frozenset(
     {"AppendAttribution", "AppendValue", "Microdata", "PixelInitialized", "SubscribedButtonClick"}
 )
@@ -146,7 +208,9 @@ RESERVED_NAMES = frozenset(
 
 _CUSTOM_NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_ -]*[A-Za-z0-9_-])?")
 _SEPARATORS = str.maketrans("", "", " _-")
-_BARE_NAMES = {name.lower(): name for name in STANDARD_EVENTS}
+_BARE_NAMES = {name.lower(): name for name in (*STANDARD_EVENTS, *CUSTOM_EVENTS)}
+NEAR_MISS = 0.9
+"""How alike two names have to be, from 0 to 1, before one is taken for a slip of the other."""
 
 
 def check_event_name(name: object) -> str:
@@ -158,19 +222,26 @@ def check_event_name(name: object) -> str:
     if not isinstance(name, str):
         raise EventError("event_name", "has to be a text, such as Purchase")
     name = str.__str__(name)
-    if name in STANDARD_EVENTS:
+    if name in STANDARD_EVENTS or name in CUSTOM_EVENTS:
         return name
-    if name in RESERVED_NAMES:
-        raise EventError("event_name", "is a name Meta's own script uses; choose another one")
-    if standard := _BARE_NAMES.get(name.translate(_SEPARATORS).lower()):
-        raise EventError("event_name", f"is not known to Meta; did you mean {standard!r}?")
-    if len(name) > CUSTOM_NAME_MAX or not _CUSTOM_NAME.fullmatch(name):
-        raise EventError(
-            "event_name",
-            f"has to be a standard event, or 1 to {CUSTOM_NAME_MAX} of A-Z a-z 0-9 _ - and inner"
-            " spaces",
-        )
+    if complaint := _complaint(name[: CUSTOM_NAME_MAX + 1]):
+        raise EventError("event_name", complaint)
     return name
+
+
+@lru_cache(maxsize=256)
+def _complaint(name: str) -> str:
+    if name in RESERVED_NAMES:
+        return "is a name Meta's own script uses; choose another one"
+    bare = name.translate(_SEPARATORS).lower()
+    if near := difflib.get_close_matches(bare, _BARE_NAMES, n=1, cutoff=NEAR_MISS):
+        return f"is not known to Meta; did you mean {_BARE_NAMES[near[0]]!r}?"
+    if len(name) > CUSTOM_NAME_MAX or not _CUSTOM_NAME.fullmatch(name):
+        return (
+            f"has to be a standard event, or 1 to {CUSTOM_NAME_MAX} of A-Z a-z 0-9 _ - and inner"
+            " spaces"
+        )
+    return ""
 
 
 def is_standard(name: str) -> bool:
@@ -179,19 +250,25 @@ def is_standard(name: str) -> bool:
 
 
 def is_page_event(name: str) -> bool:
-    """Tell whether a page may declare ``name``. Custom events may; standard actions never."""
+    """Tell whether a page may declare ``name``. Actions, and a refund, never; others may."""
     event = STANDARD_EVENTS.get(name)
-    return event is None or event.born == "browser"
+    return event.born == "browser" if event else name not in CUSTOM_EVENTS
+
+
+Kind = Literal["money", "currency", "ids", "contents", "type", "choice", "text", "count", "flag"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A key of ``custom_data`` that Meta gives a meaning."""
+    """A key of ``custom_data``, or of an item of ``contents``, that Meta gives a meaning."""
 
     name: str
-    kind: Literal["money", "currency", "ids", "contents", "type", "choice", "text", "count", "flag"]
+    kind: Kind
+    meaning: str
     rule: str
     choices: frozenset[str] = frozenset()
+    server_only: bool = False
+    """No browser gets to see it."""
 
 
 CONTENT_TYPES = frozenset(
@@ -206,28 +283,83 @@ CUSTOMER_SEGMENTS = frozenset(
 )
 _AMOUNT = "has to be an amount of 0 or more: a Decimal, an int, a float, or a text such as '12.30'"
 _TEXT = f"has to be a text; {TEXT_MAX} characters are kept"
+_CHOICE = "has to be one of the choices"
+_ITEM = "has to be a list of {'id', 'quantity', 'item_price'}"
 
 _PARAMETERS = (
-    Parameter("value", "money", _AMOUNT),
-    Parameter("currency", "currency", "has to be an ISO 4217 code of three letters, such as EUR"),
-    Parameter("content_ids", "ids", "has to be a list of product ids"),
-    Parameter("contents", "contents", "has to be a list of {'id', 'quantity', 'item_price'}"),
-    Parameter("content_type", "type", "has to be product or product_group", CONTENT_TYPES),
-    Parameter("content_name", "text", _TEXT),
-    Parameter("content_category", "text", _TEXT),
-    Parameter("num_items", "count", "has to be a whole number of 0 or more"),
-    Parameter("order_id", "text", _TEXT),
-    Parameter("predicted_ltv", "money", _AMOUNT),
-    Parameter("search_string", "text", _TEXT),
-    Parameter("status", "flag", "has to be True, False or a text"),
-    Parameter("delivery_category", "choice", "has to be one of the choices", DELIVERY_CATEGORIES),
-    Parameter("net_revenue", "money", "has to be an amount; it may be negative"),
-    Parameter("item_number", "text", _TEXT),
-    Parameter("lead_event_source", "text", _TEXT),
-    Parameter("event_source", "choice", "has to be one of the choices", frozenset({"crm"})),
-    Parameter("customer_segmentation", "choice", "has to be one of the choices", CUSTOMER_SEGMENTS),
-)
+    Parameter("value", "money", "what the event is worth, in major units", _AMOUNT),
+    Parameter(
+        "currency", "currency", "the currency of all amounts; never guessed",
+        "has to be an ISO 4217 code of three letters, such as EUR",
+    ),
+    Parameter(
+        "content_ids", "ids", "ids of the products, as in the catalogue; follow from contents",
+        "has to be a list of product ids",
+    ),
+    Parameter("contents", "contents", "the products, one by one; follow from content_ids", _ITEM),
+    Parameter(
+        "content_type", "type", "whether the ids are those of variants or of their parents",
+        "has to be product or product_group", CONTENT_TYPES,
+    ),
+    Parameter("content_name", "text", "name of the page or product", _TEXT),
+    Parameter("content_category", "text", "category of the page or product", _TEXT),
+    Parameter(
+        "num_items", "count", "how many pieces; follows from contents",
+        "has to be a whole number of 0 or more",
+    ),
+    Parameter("order_id", "text", "number of the order", _TEXT),
+    Parameter("predicted_ltv", "money", "what the customer is expected to spend in all", _AMOUNT),
+    Parameter("search_string", "text", "what was searched for", _TEXT),
+    Parameter(
+        "status", "flag", "state of the registration", "has to be True, False or a text",
+    ),
+    Parameter(
+        "delivery_category", "choice", "how the goods reach the customer", _CHOICE,
+        DELIVERY_CATEGORIES,
+    ),
+    Parameter(
+        "net_revenue", "money", "what the shop earned",
+        "has to be an amount; it may be negative", server_only=True,
+    ),
+    Parameter("item_number", "text", "number of the item, in offline events", _TEXT),
+    Parameter("lead_event_source", "text", "name of the CRM", _TEXT),
+    Parameter("event_source", "choice", "for stages of a lead", _CHOICE, frozenset({"crm"})),
+    Parameter(
+        "customer_segmentation", "choice", "a new customer, or a known one", _CHOICE,
+        CUSTOMER_SEGMENTS,
+    ),
+)  # fmt: skip
 PARAMETERS: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in _PARAMETERS})
+
+REQUIRED_OF_ITEM = ("id", "quantity")
+_ITEM_PARAMETERS = (
+    Parameter("id", "text", "id of the product, as in the catalogue", "has to be an id"),
+    Parameter("quantity", "count", "how many pieces", "has to be a whole number of 1 or more"),
+    Parameter("item_price", "money", "price of one piece", _AMOUNT),
+    PARAMETERS["delivery_category"],
+    Parameter("title", "text", "name of the product", _TEXT),
+    Parameter("description", "text", "what the product is", _TEXT),
+    Parameter("brand", "text", "its brand", _TEXT),
+    Parameter("category", "text", "its category", _TEXT),
+)
+ITEM_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in _ITEM_PARAMETERS})
+"""Keys of one item of ``contents``."""
+
+SYNONYMS: Mapping[str, str] = MappingProxyType(
+    {
+        "amount": "value", "price": "value", "revenue": "value", "total": "value",
+        "items": "contents", "products": "contents", "item_price": "contents",
+        "product_id": "content_ids", "sku": "content_ids", "quantity": "num_items",
+        "transaction_id": "order_id", "search_term": "search_string", "query": "search_string",
+    }
+)  # fmt: skip
+"""Words of other tools, and Meta's for the same. Kept, and reported."""
+ITEM_SYNONYMS: Mapping[str, str] = MappingProxyType(
+    {
+        "price": "item_price", "value": "item_price", "content_id": "id", "item_id": "id",
+        "product_id": "id", "sku": "id", "name": "title", "qty": "quantity",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +373,12 @@ class MatchKey:
     hashed: Literal["required", "recommended", "forbidden"]
     many: bool
     rule: str
+    scope: str = "all"
+    """Which events may use it."""
 
 
 _SHORT = "has to be a text of at most 500 characters"
+_OLD = "legacy offline"
 _MATCH_KEYS = (
     MatchKey("em", "email", "required", True, "has to be one e-mail address"),
     MatchKey(
@@ -278,20 +413,21 @@ _MATCH_KEYS = (
     MatchKey("subscription_id", "subscription_id", "forbidden", False, _SHORT),
     MatchKey("fb_login_id", "fb_login_id", "forbidden", False, "has to be a number"),
     MatchKey("lead_id", "lead_id", "forbidden", False, "has to be a number of 15 to 17 digits"),
+    MatchKey("anon_id", "anon_id", "forbidden", False, _SHORT, "app"),
+    MatchKey("madid", "madid", "forbidden", False, _SHORT, "app/offline"),
     *(
-        MatchKey(key, key, "forbidden", False, _SHORT)
+        MatchKey(key, key, "forbidden", False, _SHORT, "business_messaging")
         for key in (
-            "anon_id", "madid", "page_id", "page_scoped_user_id", "ctwa_clid",
-            "whatsapp_business_account_id", "ig_account_id", "ig_sid",
+            "page_id", "page_scoped_user_id", "ctwa_clid", "whatsapp_business_account_id",
+            "ig_account_id", "ig_sid",
         )
     ),
-    # Only old offline events use these.
-    MatchKey("f5first", "f5first", "required", False, "has to be a name"),
-    MatchKey("f5last", "f5last", "required", False, "has to be a name"),
-    MatchKey("fi", "fi", "required", False, "has to be a name"),
-    MatchKey("dobd", "dobd", "required", False, "has to be a day, 1 to 31"),
-    MatchKey("dobm", "dobm", "required", False, "has to be a month, 1 to 12"),
-    MatchKey("doby", "doby", "required", False, "has to be a year, 1900 or later"),
+    MatchKey("f5first", "f5first", "required", False, "has to be a name", _OLD),
+    MatchKey("f5last", "f5last", "required", False, "has to be a name", _OLD),
+    MatchKey("fi", "fi", "required", False, "has to be a name", _OLD),
+    MatchKey("dobd", "dobd", "required", False, "has to be a day, 1 to 31", _OLD),
+    MatchKey("dobm", "dobm", "required", False, "has to be a month, 1 to 12", _OLD),
+    MatchKey("doby", "doby", "required", False, "has to be a year, 1900 or later", _OLD),
 )  # fmt: skip
 USER_DATA: Mapping[str, MatchKey] = MappingProxyType({k.key: k for k in _MATCH_KEYS})
 
@@ -309,24 +445,58 @@ class ActionSource:
     """Where an event happened."""
 
     name: str
+    description: str
     max_age: int = MAX_AGE
     """Seconds between the event and its arrival at Meta."""
     needs: tuple[str, ...] = ()
     """What Meta's documents ask for, as paths below the event."""
+    refusal: str = ""
+    """Why this package does not send such events, though Meta takes them."""
+
+    @property
+    def supported(self) -> bool:
+        """Whether this package sends such events."""
+        return not self.refusal
 
 
 _ACTION_SOURCES = (
-    ActionSource("website", needs=("event_source_url", "user_data.client_user_agent")),
-    ActionSource("app", needs=("app_data", "app_data.extinfo")),
-    ActionSource("email"),
-    ActionSource("phone_call"),
-    ActionSource("chat"),
-    ActionSource("physical_store", max_age=MAX_AGE_PHYSICAL_STORE),
-    ActionSource("system_generated"),
-    ActionSource("business_messaging", needs=("messaging_channel",)),
-    ActionSource("other"),
-)
+    ActionSource(
+        "website", "On the web site.", needs=("event_source_url", "user_data.client_user_agent"),
+    ),
+    ActionSource(
+        "app", "In a mobile app.", needs=("app_data", "app_data.extinfo"),
+        refusal="is not sent by this package: Meta wants the device's own data with it, which the"
+        " app has to send",
+    ),
+    ActionSource("email", "By e-mail."),
+    ActionSource("phone_call", "On the telephone."),
+    ActionSource("chat", "In a chat."),
+    ActionSource("physical_store", "In a shop, in person.", max_age=MAX_AGE_PHYSICAL_STORE),
+    ActionSource("system_generated", "By itself, such as a renewal, or a lead's next stage."),
+    ActionSource(
+        "business_messaging", "In Messenger, Instagram or WhatsApp, from an advertisement.",
+        needs=("messaging_channel",),
+        refusal="is not sent by this package: Meta wants the channel's own ids and event names"
+        " with it; for a chat on the site use chat",
+    ),
+    ActionSource("other", "Somewhere else."),
+)  # fmt: skip
 ACTION_SOURCES: Mapping[str, ActionSource] = MappingProxyType({a.name: a for a in _ACTION_SOURCES})
+
+MALFORMED = 2804019
+"""Meta's subcode for a parameter of the wrong form."""
+
+
+def action_source_problem(name: object) -> Problem | None:
+    """Return what is wrong with an ``action_source``, or ``None``."""
+    source = ACTION_SOURCES.get(name) if isinstance(name, str) else None
+    if source is None:
+        sent = ", ".join(known.name for known in _ACTION_SOURCES if known.supported)
+        return Problem("action_source", f"has to be one of {sent}", MALFORMED, True, True)
+    if source.refusal:
+        return Problem("action_source", source.refusal, None, True, True)
+    return None
+
 
 REQUIRED_EVENT_KEYS = ("event_name", "event_time", "user_data", "action_source")
 EVENT_KEYS = frozenset(
@@ -340,71 +510,10 @@ EVENT_KEYS = frozenset(
 )  # fmt: skip
 """Meta refuses an event with any other key at its top level."""
 
-# ISO 4217, every active code that has a minor unit: no metals, no XDR, XTS or XXX.
-_BY_EXPONENT = {
-    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
-    2: """
-        AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD
-        CDF CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS
-        GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD
-        LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB
-        PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP
-        SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW
-        ZWG
-    """,
-    3: "BHD IQD JOD KWD LYD OMR TND",
-    4: "CLF UYW",
-}
-CURRENCIES: Mapping[str, int] = MappingProxyType(
-    {code: exponent for exponent, codes in _BY_EXPONENT.items() for code in codes.split()}
-)
-"""Decimal places of each currency."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetaError:
-    """An answer of Meta's, for people."""
-
-    meaning: str
-    remedy: str
-
-
-_TOKEN = "Make a new token in the Events Manager and save it."
-_WAIT = "Nothing to do: sending goes on by itself."
-_EVENT = "Mend the event where it is made; this one will not be sent again."
-ERRORS: Mapping[tuple[int, int | None], MetaError] = MappingProxyType(
+LDU_STATES: Mapping[str, int] = MappingProxyType(
     {
-        (1, None): MetaError("Meta has a fault.", _WAIT),
-        (2, None): MetaError("Meta is down for the moment.", _WAIT),
-        (4, None): MetaError("The app behind the token makes too many calls.", _WAIT),
-        (10, None): MetaError("The token may not do this.", "Give its user access to the pixel."),
-        (17, None): MetaError("The token's user makes too many calls.", _WAIT),
-        (100, None): MetaError("Meta did not understand the request.", _EVENT),
-        (100, 33): MetaError(
-            "No such pixel, or the token has no right to it.",
-            "Compare the pixel id, and give the token's user access to the pixel.",
-        ),
-        (100, 2804003): MetaError("The event is too old.", "See why it waited so long."),
-        (100, 2804004): MetaError("The event lies in the future.", "Check the server's clock."),
-        (100, 2804008): MetaError("An item of contents has no id.", _EVENT),
-        (100, 2804009): MetaError("A Purchase has no value.", _EVENT),
-        (100, 2804010): MetaError("A Purchase has no currency.", _EVENT),
-        (100, 2804019): MetaError("A parameter has the wrong form.", _EVENT),
-        (100, 2804023): MetaError("A value came without its currency.", _EVENT),
-        (100, 2804036): MetaError("A lead_id is not, or no longer, known.", _EVENT),
-        (100, 2804050): MetaError(
-            "Too little is known about the person.",
-            "Send an e-mail address, a phone number, fbp or an external_id along.",
-        ),
-        (102, None): MetaError("The token has expired.", _TOKEN),
-        (190, None): MetaError("The token cannot be read, or was withdrawn.", _TOKEN),
-        (190, 460): MetaError("The token ended with a change of password.", _TOKEN),
-        (190, 463): MetaError("The token has expired.", _TOKEN),
-        (200, None): MetaError("The token may not do this.", "Give its user access to the pixel."),
-        (368, None): MetaError("Meta has blocked this for a breach of policy.", "Ask Meta."),
-        (613, None): MetaError("Too many calls.", _WAIT),
-        (803, None): MetaError("There is no such pixel.", "Compare the pixel id."),
-        (80004, None): MetaError("The ad account makes too many calls.", _WAIT),
+        state: number
+        for number, state in enumerate("CA CO CT FL OR TX MT DE NE NH NJ MN MD RI".split(), 1000)
     }
 )
-"""By ``(code, subcode)``; look up ``(code, None)`` when a subcode is not listed."""
+"""States of the US whose law ``LDU`` answers to, as ``data_processing_options_state``."""

@@ -12,8 +12,10 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from wagtail_metapixel import browser, catalogue, counters, events, keys, payloads
+from wagtail_metapixel import browser, catalogue, counters, keys, payloads
+from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.consent import Reason
+from wagtail_metapixel.custom_data import build_custom_data
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, capture
@@ -51,8 +53,9 @@ def page_event(request: HttpRequest, name: str, params: Mapping[str, Any]) -> Sa
     held, site = _page(request)
     if site is None or not site.pixels_for(held.host, event_name):
         return SafeString("")
-    custom_data, problems = events.build_custom_data(event_name, params)
-    for problem in problems:
+    problems: list[Problem] = []
+    custom_data, wrong = build_custom_data(event_name, site.content_ids.applied(params, problems))
+    for problem in problems + wrong:
         counters.add(counters.Item(counters.DIAGNOSTIC, f"{problem.field}: {problem.rule}"))
         if problem.mistake and settings.DEBUG:
             raise EventError(problem.field, problem.rule)

@@ -26,6 +26,20 @@ class EventError(MetaPixelError, ValueError):
         return type(self), (self.field, self.rule)
 
 
+class RefusedError(MetaPixelError):
+    """A value that cannot be used; caught before it leaves the package.
+
+    ``rule``, ``fatal`` and ``mistake`` are those of
+    :class:`wagtail_metapixel.catalogue.Problem`.
+    """
+
+    def __init__(self, rule: str, *, fatal: bool = False, mistake: bool = True) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.fatal = fatal
+        self.mistake = mistake
+
+
 class ConfigurationError(ImproperlyConfigured):
     """A deployment setting cannot be used.
 
