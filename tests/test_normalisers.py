@@ -1,0 +1,124 @@
+"""What one key's normal form owes to its neighbours, and what nobody can see."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wagtail_metapixel import catalogue
+from wagtail_metapixel.matching import match, normalise
+from wagtail_metapixel.normalisers import DOUBTS, NORMALISERS, RAW_MAX, plain, prepared
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_every_normaliser_belongs_to_a_key_of_meta_s():
+    assert NORMALISERS.keys() | DOUBTS.keys() <= catalogue.USER_DATA.keys()
+
+
+# Texts
+
+
+@pytest.mark.parametrize("character", "\u00ad\u034f\u115f\u1160\u200b\u200f\u2060\u2800\u3164\ufeff\uffa0\ud800\U000e0020")  # fmt: skip
+@pytest.mark.parametrize("around", ["{}Zoë{}", "Zo{}ë", "Zoe{}\u0308", "{}"])
+def test_what_nobody_can_see_is_taken_out(character, around):
+    expected = "" if around == "{}" else "Zoë"
+    assert prepared(around.replace("{}", character)) == expected
+    assert normalise("fn", around.replace("{}", character)) == (expected.lower() or None)
+
+
+@given(st.text(max_size=60))
+def test_preparing_twice_changes_nothing(text):
+    once = prepared(text)
+    assert prepared(once) == once
+    once.encode()
+
+
+def test_a_long_text_is_cut_before_it_is_composed():
+    assert len(prepared("é" * 1_000_000)) == 4 * RAW_MAX
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("x" * 500, True), ("x" * 501, False), ("a\x00", False)]
+)
+def test_other_texts_are_sent_as_they_are_or_not_at_all(text, kept):
+    assert plain(text, None, None) == (text if kept else None)
+
+
+@pytest.mark.parametrize(("length", "accepted"), [(320, True), (321, False)])
+def test_an_e_mail_address_has_at_most_320_characters(length, accepted):
+    address = "a@b.co".rjust(length, "x")
+    assert (normalise("email", address) == address) is accepted
+
+
+# State and postcode depend on the country
+
+
+@pytest.mark.parametrize(
+    ("state", "country", "expected"),
+    [
+        ("California", "US", "ca"),
+        ("California", "United States", "ca"),
+        ("California", "USA", "ca"),
+        ("California", ["us"], "ca"),
+        ("US-CA", "us", "ca"),
+        ("TX 75001", "us", "tx"),
+        ("california", None, "california"),
+        ("California", ["us", "mx"], "california"),
+        ("California", sha256("us"), "california"),
+        ("Québec", "CA", "qc"),
+        ("Quebec", "Canada", "qc"),
+        ("British Columbia", "ca", "bc"),
+        ("British Columbia", None, "britishcolumbia"),
+        ("New South Wales", "AU", "newsouthwales"),
+        ("TX", "us", "tx"),
+        ("Georgia", "GE", "georgia"),
+    ],
+)
+def test_states_become_two_letters_only_in_america_and_canada(state, country, expected):
+    found, problems = match({"country": country, "state": state})
+    assert found["st"] == [sha256(expected)]
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("TX 75001", "tx"),
+        ("三重県 514", "三重県"),
+        ("一", "一"),
+        ("一\u0301 5", "一\u0301"),
+        ("½", None),
+    ],
+)
+def test_a_state_loses_its_digits_and_no_letter(state, expected):
+    assert normalise("st", state) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "country", "expected"),
+    [
+        ("940351234", None, "94035"),
+        ("940351234", "US", "94035"),
+        ("940351234", "America", "94035"),
+        ("940351234", "SA", "940351234"),
+        ("94035", "US", "94035"),
+    ],
+)
+def test_nine_digits_are_cut_unless_the_country_is_another(code, country, expected):
+    found, _problems = match({"zip": code, "country": country})
+    assert found["zp"] == [sha256(expected)]
+
+
+def test_one_country_is_hashed_however_it_is_written():
+    for raw in ("PL", "pl", " Poland ", "POL", "Polska", ["PL", "Poland"]):
+        assert match({"country": raw}) == ({"country": [sha256("pl")]}, [])
+
+
+def test_a_country_that_is_a_digest_already_stays():
+    assert match({"country": sha256("pl").upper()}) == ({"country": [sha256("pl")]}, [])

@@ -1,0 +1,118 @@
+"""Telephone numbers as Meta matches them: digits, the country code first.
+
+A number that says its country is only stripped. One that does not is read as a number of the
+person's country or the site's region, if the extra ``phone`` is installed; else it is left out,
+unless it is certain what it means.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import starmap
+from typing import Any
+
+HAS_PHONENUMBERS = find_spec("phonenumbers") is not None
+"""Whether the extra ``phone`` is installed."""
+
+UNCERTAIN = (
+    "has no country code: write it with + and the country code, or set the site's default region"
+    " and install the extra 'phone'"
+)
+DIGITS_MAX = 15
+"""Of the longest number there is (ITU-T E.164), without its +."""
+
+_EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension|n)?\.?|x|#)[\s.:=]*[0-9]{1,7}$", re.IGNORECASE)
+_LETTER = re.compile(r"[^\W\d_]|@")
+_NOT_DIGITS = re.compile(r"[^0-9]+")
+_PLUS = re.compile(r"[\s(]*[+\uff0b]")
+_SIGNS = str.maketrans("", "", " ()-./")
+_TRUNK_ZERO = re.compile(r"\(\s*0\s*\)")
+
+
+def normalise_phone(text: str, region: str | None, country: str | None) -> str | None:
+    """Return the digits of a number, ``None`` when it cannot be one.
+
+    ``country`` is the person's, ``region`` the site's, either as two letters or unknown.
+    """
+    if text[0] == "+" and text.isascii():
+        digits = text[1:].translate(_SIGNS)
+        # A zero in brackets is dialled at home only.
+        if digits.isdecimal() and not ("(" in text and _TRUNK_ZERO.search(text)):
+            return _of_a_length(digits)
+    text = _EXTENSION.sub("", ascii_digits(text))
+    if _LETTER.search(text):
+        return None
+    digits = text if text.isdecimal() else _NOT_DIGITS.sub("", text)
+    if HAS_PHONENUMBERS and (region or country) and _is_national(text, digits):
+        return _parsed(text, digits, region, country)
+    return _of_a_length(digits)
+
+
+def phone_doubt(text: str, value: str, region: str | None, country: str | None) -> str | None:
+    """Say of a number that was only stripped, not understood, that it cannot match anybody.
+
+    Digits without a sign are Meta's own way to write a whole number, so they count as one unless
+    they begin with the zero of a national number, or the site says that its numbers are national.
+    """
+    if text[0] == "+" or len(value) > DIGITS_MAX:  # the longer ones are digests
+        return None
+    if HAS_PHONENUMBERS and (region or country):
+        return None
+    text = ascii_digits(text)
+    digits = _NOT_DIGITS.sub("", text)
+    if digits.startswith("00") or _PLUS.match(text):
+        return None
+    return UNCERTAIN if digits.startswith("0") or region is not None else None
+
+
+def ascii_digits(text: str) -> str:
+    """Return ``text`` with the digits of every script as 0 to 9."""
+    if text.isascii():
+        return text
+    return "".join([str(unicodedata.decimal(character, character)) for character in text])
+
+
+def _of_a_length(digits: str) -> str | None:
+    digits = digits.lstrip("0")
+    return digits if 7 <= len(digits) <= DIGITS_MAX else None
+
+
+def _is_national(text: str, digits: str) -> bool:
+    """Tell whether a number may lack its country code, or has a zero too many after it."""
+    international = digits.startswith("00") or bool(_PLUS.match(text))
+    return not international or bool(_TRUNK_ZERO.search(text))
+
+
+@cache
+def _library() -> Any:
+    # Twenty milliseconds, for a number that does not say its country: not at every start.
+    return import_module("phonenumbers")
+
+
+def _parsed(text: str, digits: str, region: str | None, country: str | None) -> str | None:
+    # Where the person lives says more than where the shop is.
+    homes = [home.upper() for home in dict.fromkeys((country, region and region.lower())) if home]
+    whole = _valid(f"+{digits}", None)
+    if whole and whole.country_code in map(_library().country_code_for_region, homes):
+        return _digits_of(whole)
+    readings = [(text, home) for home in homes]
+    if digits.startswith("0"):  # of old habit, where numbers have no trunk zero any more
+        readings += [(digits.lstrip("0"), home) for home in homes]
+    number = next(filter(None, starmap(_valid, readings)), whole)
+    return _digits_of(number) if number else None
+
+
+def _valid(written: str, home: str | None) -> Any:
+    try:
+        number = _library().parse(written, home)
+    except _library().NumberParseException:
+        return None
+    return number if _library().is_valid_number(number) else None
+
+
+def _digits_of(number: Any) -> str:
+    return f"{number.country_code}{_library().national_significant_number(number)}"
