@@ -74,3 +74,19 @@ def no_memory_of_other_tests():
     site_settings.clear()
     yield
     site_settings.clear()
+
+
+@pytest.fixture
+def shop(db):
+    """A site with one pixel, read into memory."""
+    # Only here: the models exist once Django is set up.
+    from wagtail.models import Locale
+
+    from tests.factories import PixelFactory
+    from wagtail_metapixel import counters, site_settings
+
+    Locale.objects.get_or_create(language_code="en")  # gone where another test emptied all tables
+    pixel = PixelFactory()
+    counters.clear()
+    yield site_settings.current().site(pixel.settings.site_id)
+    counters.clear()

@@ -57,6 +57,12 @@ def form(*rows, initial=0, **values):
             "respect_gpc": "on",
             "phone_region": "",
             "page_view_mirror": "all",
+            "content_id_scheme": "pk",
+            "content_id_attribute": "sku",
+            "content_id_prefix": "",
+            "value_includes_tax": "on",
+            "value_includes_shipping": "on",
+            "value_is_after_discounts": "on",
             "pixels": inline_formset(list(rows), initial=initial),
             **values,
         }
@@ -385,3 +391,37 @@ def test_the_page_stands_in_the_settings_menu_with_its_help(admin_client, site):
     html = html_of(admin_client, site)
     assert "metapixel_doctor" in html
     assert "Meta Pixel" in html
+
+
+# Products and values
+
+
+def test_the_owner_decides_what_a_product_is_called_and_what_an_order_is_worth(admin_client, site):
+    choices = {
+        "content_id_scheme": "attribute",
+        "content_id_attribute": "stockrecord.partner_sku",
+        "content_id_prefix": "shop_",
+    }
+    data = form(**choices)
+    del data["value_includes_tax"]
+    saves(admin_client, site, data)
+    saved = MetaPixelSettings.for_site(site)
+    assert {name: getattr(saved, name) for name in choices} == choices
+    assert (saved.value_includes_tax, saved.value_includes_shipping) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("choices", "complaint"),
+    [
+        (
+            {"content_id_scheme": "attribute", "content_id_attribute": ""},
+            "Name the field that holds the id.",
+        ),
+        ({"content_id_attribute": "delete()"}, "Write the name of a field"),
+        ({"content_id_attribute": "_meta"}, "Write the name of a field"),
+        ({"content_id_prefix": "my shop"}, "Only printable ASCII"),
+        ({"content_id_scheme": "function"}, "No function is named in the settings."),
+    ],
+)
+def test_a_scheme_that_could_name_no_product_is_refused(db, choices, complaint):
+    assert complaints(form(**choices)).startswith(complaint)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from django.test import RequestFactory
 
-from wagtail_metapixel import consent, visitor
+from wagtail_metapixel import conf, consent, visitor
 from wagtail_metapixel.consent import Choice, Reason
 from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
@@ -169,7 +169,7 @@ def test_a_function_that_is_not_there_is_a_no(settings, path):
 def test_a_path_that_leads_to_no_function_is_a_configuration_error(settings):
     settings.WAGTAIL_METAPIXEL = {"CONSENT_PROVIDER": "os.sep"}
     with pytest.raises(ConfigurationError, match="CONSENT_PROVIDER"):
-        consent.own_function()
+        conf.function("CONSENT_PROVIDER")
 
 
 # Work without a request

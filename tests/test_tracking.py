@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -16,82 +14,40 @@ from django.http import HttpResponse
 from django.test import AsyncClient, RequestFactory
 from django.urls import path
 from django.utils import timezone
-from wagtail.models import Locale
+from wagtail.models import Site
 
-from tests.factories import PIXEL_ID, PixelFactory, SettingsFactory, SiteFactory
-from wagtail_metapixel import consent, counters, matching, signals, site_settings, tracking, visitor
-from wagtail_metapixel.consent import Choice, Reason
+from tests.factories import PIXEL_ID, PixelFactory, SiteFactory
+from tests.visits import (
+    AGENT,
+    CART,
+    COOKIES,
+    FBP,
+    GRANTED,
+    PAID,
+    PERSON,
+    ask,
+    change,
+    counted,
+    echo,
+    order,
+    told,
+    webhook,
+)
+from wagtail_metapixel import (
+    counters,
+    matching,
+    recording,
+    signals,
+    site_settings,
+    tracking,
+    visitor,
+)
+from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import OutboxEvent, State, Twin, VisitorRecord
-from wagtail_metapixel.tracking import Declared, aremember, atrack, remember, track
+from wagtail_metapixel.order_totals import OrderTotal
+from wagtail_metapixel.tracking import aremember, atrack, remember, track
 from wagtail_metapixel.visitor import Visitor
-
-FBP = f"fb.1.{int(time.time() * 1000)}.1234567890"
-GRANTED = {"metapixel_consent": "granted.0123abcd"}
-COOKIES = GRANTED | {"_fbp": FBP, "sessionid": "s3ss10n"}
-AGENT = "Mozilla/5.0 (X11; Linux x86_64)"
-CART = {"value": Decimal("12.50"), "currency": "EUR", "contents": [{"id": "sku-1", "quantity": 2}]}
-PAID = {"value": 50, "currency": "EUR"}
-PERSON = {"email": "jane.canary@example.com", "phone": "+48 601 234 567", "last_name": "Canary"}
-
-
-def order(number=17):
-    """Stand in for an order of the shop: a saved object with a primary key."""
-    return Group(pk=number)
-
-
-def ask(address="/cart/add/", cookies=COOKIES, method="post", **headers):
-    """Return a buyer's request, as it comes out of our middleware."""
-    headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())} | headers
-    request = RequestFactory().generic(
-        method.upper(),
-        address,
-        headers={"User-Agent": AGENT, "Referer": "http://testserver/shoes/"} | headers,
-        REMOTE_ADDR="203.0.113.7",
-    )
-    visitor.capture(request, by_middleware=True)
-    return request
-
-
-def webhook():
-    """Return the request of a payment provider's machine."""
-    request = RequestFactory().post(
-        "/webhook/", headers={"User-Agent": "Stripe/1.0"}, REMOTE_ADDR="198.51.100.99"
-    )
-    visitor.capture(request, by_middleware=True)
-    return request
-
-
-def echo(request):
-    return visitor.capture(request).echo
-
-
-def told(row=None):
-    """Return the event of a row and its user_data, as Meta will read them."""
-    row = row or OutboxEvent.objects.get()
-    return json.loads(bytes(row.event)), json.loads(bytes(row.user_data))
-
-
-def counted():
-    return {(item.kind, item.reason): count for item, count in counters.waiting().items()}
-
-
-@pytest.fixture
-def shop(db):
-    """A site with one pixel, read into memory."""
-    Locale.objects.get_or_create(language_code="en")  # gone where another test emptied all tables
-    pixel = PixelFactory()
-    counters.clear()
-    yield site_settings.current().site(pixel.settings.site_id)
-    counters.clear()
-
-
-def change(site, **choices):
-    """Save other choices of a site's owner."""
-    row = SettingsFactory._meta.model.objects.get(site_id=site.site_pk)
-    for name, value in choices.items():
-        setattr(row, name, value)
-    row.save()
 
 
 @pytest.fixture
@@ -247,8 +203,8 @@ def test_time_is_when_it_happened(shop):
 
 def test_event_of_a_shop_counter_may_be_62_days_old_and_has_no_twin(shop):
     sold_at = timezone.now() - timedelta(days=60)
-    request = ask()
-    track("Purchase", request, event_time=sold_at, action_source="physical_store", **PAID)
+    sale = {"action_source": "physical_store", "consent": "granted", "user_data": PERSON}
+    track("Purchase", ask(), event_time=sold_at, **sale, **PAID)
     row = OutboxEvent.objects.get()
     assert (row.state, row.twin, row.twin_expires_at) == (State.PENDING, Twin.NO, None)
     assert row.expires_at > timezone.now() + timedelta(days=1)
@@ -413,8 +369,18 @@ def test_outside_a_transaction_the_echo_is_there_at_once(shop):
 def test_event_that_happened_elsewhere_is_not_echoed(shop, django_capture_on_commit_callbacks):
     request = ask()
     with django_capture_on_commit_callbacks(execute=True):
-        assert track("Lead", request, action_source="phone_call")
+        assert track("Lead", request, action_source="chat")
     assert echo(request) == []
+
+
+@pytest.mark.parametrize("action_source", ["physical_store", "phone_call"])
+def test_whoever_types_in_an_order_from_the_till_or_the_phone_lends_nothing(shop, action_source):
+    told_by_staff = {"action_source": action_source, "key": order(), **PAID}
+    assert track("Purchase", ask(), **told_by_staff).reason == Reason.NO_VISITOR
+    assert track("Purchase", ask(), consent="granted", user_data=PERSON, **told_by_staff)
+    event, user_data = told()
+    assert event["action_source"] == action_source
+    assert user_data.keys() == {"em", "ph", "ln"}
 
 
 def test_without_our_middleware_nobody_would_take_the_echo(
@@ -432,13 +398,13 @@ def test_without_our_middleware_nobody_would_take_the_echo(
 def broken_insert(monkeypatch):
     """Let the database refuse our INSERTs: a column that may not be empty is."""
 
-    def row_without_site(*args, make=tracking._rows, **kwargs):
+    def row_without_site(*args, make=recording.rows, **kwargs):
         rows = make(*args, **kwargs)
         for row in rows:
             row.site_pk = None
         return rows
 
-    monkeypatch.setattr(tracking, "_rows", row_without_site)
+    monkeypatch.setattr(recording, "rows", row_without_site)
     monkeypatch.setattr(visitor, "_record_digest", lambda key, snapshot: None)
 
 
@@ -806,48 +772,96 @@ def test_track_in_an_event_loop_is_counted_in_production(shop):
     assert not OutboxEvent.objects.exists()
 
 
-# Page events
+# What a caller says beside the parameters, and what the site decides
 
 
-def declared(name="ViewContent", event_id="1" * 32, **custom_data):
-    return Declared(event_name=name, event_id=event_id, custom_data=custom_data)
-
-
-def collect(site, items, *, person=None, pixel_failed=False):
-    person = person or Visitor(
-        site_pk=site.site_pk, host="testserver", url="http://testserver/shoes/", fbp=FBP
-    )
-    decision = consent.Decision(None, Choice.GRANTED, "proof", site.pixels)
-    return tracking.collect(items, person, decision, site, pixel_failed=pixel_failed)
-
-
-def test_page_events_of_a_view_are_one_insert(shop, django_assert_num_queries):
-    with django_assert_num_queries(3):
-        found = collect(shop, [declared("PageView", "0" * 32), declared(value=5, currency="EUR")])
-    assert found == 2
-    page_view, view_content = OutboxEvent.objects.order_by("event_id")
-    assert (page_view.event_name, page_view.keyed, page_view.twin) == ("PageView", False, "maybe")
-    event, user_data = told(view_content)
-    assert event["event_id"] == "1" * 32
-    assert event["custom_data"] == {"value": 5, "currency": "EUR"}
-    assert user_data == {"fbp": FBP}
-
-
-def test_page_event_has_no_twin_where_metas_script_was_blocked(shop):
-    collect(shop, [declared()], pixel_failed=True)
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ({"opt_out": True}, "opt_out"),
+        ({"data_processing_options": ["LDU"]}, "data_processing_options"),
+        (
+            {"original_event_data": {"event_name": "Purchase", "order_id": "1"}},
+            "original_event_data",
+        ),
+    ],
+)
+def test_what_a_pixel_cannot_say_of_one_event_is_told_by_the_server_alone(
+    shop, option, key, django_capture_on_commit_callbacks
+):
+    request = ask()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert track("AddToCart", request, **CART, **option)
     row = OutboxEvent.objects.get()
-    assert (row.twin, row.twin_expires_at) == (Twin.NO, None)
+    assert key in told(row)[0]
+    assert key not in told(row)[0]["custom_data"]
+    assert (row.twin, echo(request)) == (Twin.NO, [])
 
 
-def test_page_event_that_no_pixel_chose_is_counted(shop):
-    PixelFactory._meta.model.objects.update(events=["Lead"])
-    site_settings.clear()
-    site = site_settings.current().site(shop.site_pk)
-    assert collect(site, [declared()]) == 0
-    assert counted() == {(counters.WITHHELD, str(Reason.NO_PIXEL)): 1}
+def test_an_event_names_the_one_it_goes_back_to_by_its_key(shop):
+    purchase = track("Purchase", ask(), key=order(), **PAID)
+    refund = track(
+        "Refund",
+        key=(order(), "refund", 1),
+        site=Site.objects.get(pk=shop.site_pk),
+        consent="granted",
+        user_data=PERSON,
+        action_source="system_generated",
+        original_event_data={"event_name": "Purchase", "key": order(), "order_id": "17"},
+        **PAID,
+    )
+    event, _user_data = told(OutboxEvent.objects.get(event_id=refund.event_id))
+    assert event["original_event_data"] == {
+        "event_name": "Purchase",
+        "event_id": purchase.event_id,
+        "order_id": "17",
+    }
 
 
-def test_page_events_of_somebody_unrecognisable_are_counted_one_by_one(shop):
-    person = Visitor(site_pk=shop.site_pk, host="testserver")
-    assert collect(shop, [declared(), declared(event_id="2" * 32)], person=person) == 0
-    assert counted() == {(counters.WITHHELD, str(Reason.NO_IDENTIFIER)): 2}
+@pytest.mark.parametrize("original", [{"key": "1"}, {"event_name": "Purchase", "key": Group()}])
+def test_a_wrong_original_event_costs_that_alone(shop, original):
+    assert track("Lead", ask(), original_event_data=original)
+    assert "original_event_data" not in told()[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("http://testserver/tea/?size=1", "http://testserver/tea/"),
+        ("https://other.example/tea/", "http://testserver/shoes/"),
+    ],
+)
+def test_a_caller_may_name_the_page_when_it_is_one_of_the_sites(shop, address, expected):
+    track("AddToCart", ask(), event_source_url=address, **CART)
+    assert told()[0]["event_source_url"] == expected
+
+
+def test_the_site_decides_what_a_product_is_called_and_an_order_is_worth(shop):
+    change(shop, content_id_prefix="tea_", value_includes_shipping=False)
+    product = order(5)
+    track(
+        "Purchase",
+        ask(),
+        key=order(),
+        value=OrderTotal(total=25, shipping=5),
+        currency="EUR",
+        contents=[{"id": product, "quantity": 1, "item_price": 20}],
+    )
+    found = told()[0]["custom_data"]
+    assert (found["value"], found["content_ids"], found["content_type"]) == (
+        20,
+        ["tea_5"],
+        "product",
+    )
+
+
+def test_a_total_that_cannot_be_used_is_visible_as_a_rejected_purchase(shop):
+    tracked = track("Purchase", ask(), value=OrderTotal(total="12,50"), currency="EUR")
+    assert "2804009" in tracked.reason
+    assert OutboxEvent.objects.get().state == State.REJECTED
+
+
+def test_a_state_of_limited_use_that_meta_cannot_find_out_is_told(shop):
+    known = {"site": Site.objects.get(pk=shop.site_pk), "consent": "granted", "user_data": PERSON}
+    assert track("Lead", data_processing_options=["LDU"], **known)
+    assert any("data_processing_options_state" in reason for _kind, reason in counted())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import gettext
 import re
 from pathlib import Path
 
@@ -32,3 +34,20 @@ def test_no_text_is_left_untranslated(path):
 def test_every_catalogue_is_compiled(path):
     compiled = path.with_suffix(".mo")
     assert compiled.is_file()
+
+
+def texts_of_the_admin():
+    """Each text between ``_(`` and ``)``, as Python reads it."""
+    for path in LOCALE.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"_", "gettext"}:
+                yield ast.literal_eval(node.args[0])
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parts[-3])
+def test_every_text_of_the_admin_is_translated(path):
+    with path.with_suffix(".mo").open("rb") as file:
+        translated = gettext.GNUTranslations(file)._catalog
+    wanted = set(texts_of_the_admin())
+    assert wanted
+    assert sorted(wanted - translated.keys()) == []

@@ -22,7 +22,16 @@ from tests.factories import (
     SettingsFactory,
     SiteFactory,
 )
-from wagtail_metapixel import catalogue, counters, keys, outbox, payloads, site_settings, visitor
+from wagtail_metapixel import (
+    catalogue,
+    counters,
+    keys,
+    outbox,
+    payloads,
+    signals,
+    site_settings,
+    visitor,
+)
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.models import (
     AnsweredTicket,
@@ -265,7 +274,7 @@ def test_a_fault_of_our_own_is_no_fault_of_the_shop(site, monkeypatch, caplog, e
         raise error("jane@example.com")
 
     for module, name in (
-        ("tracking", "collect"),
+        ("collecting", "collect"),
         ("views", "_copies"),
         ("keys", "read_ticket"),
         ("privacy", "prove"),
@@ -500,6 +509,20 @@ def test_without_consent_nothing_is_recorded_and_no_cookie_set(
     assert refuses(response, 204)
     item = counters.Item(counters.WITHHELD, reason, "ViewContent", site.pk)
     assert counters.waiting() == {item: 1}
+
+
+def test_those_who_listen_hear_what_a_closed_gate_kept_back(site):
+    heard = []
+
+    def listen(**told):
+        heard.append((told["event_name"], told["reason"], told["site_pk"]))
+
+    signals.event_withheld.connect(listen)
+    try:
+        send("collect", view(declared(site)), cookie="")
+    finally:
+        signals.event_withheld.disconnect(listen)
+    assert heard == [("ViewContent", str(Reason.UNKNOWN), site.pk)]
 
 
 def test_a_visitor_whom_nothing_tells_apart_is_withheld(site):

@@ -11,7 +11,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
 from django.db import connections
 
-from wagtail_metapixel import conf, consent, diagnostics, keys, outbox
+from wagtail_metapixel import conf, diagnostics, keys, outbox
 from wagtail_metapixel.exceptions import ConfigurationError
 
 _READERS: Mapping[str, Callable[[], Any]] = {
@@ -23,7 +23,8 @@ _READERS: Mapping[str, Callable[[], Any]] = {
     "SCRIPT_URL": lambda: conf.address("SCRIPT_URL"),
     "SANDBOX": conf.sandbox_url,
     "TRUSTED_PROXIES": conf.trusted_proxies,
-    "CONSENT_PROVIDER": consent.own_function,
+    "CONSENT_PROVIDER": lambda: conf.function("CONSENT_PROVIDER"),
+    "CONTENT_ID_FUNCTION": lambda: conf.function("CONTENT_ID_FUNCTION"),
     "REQUEST_TIMEOUT": lambda: conf.seconds("REQUEST_TIMEOUT"),
     "POLL_INTERVAL": lambda: conf.seconds("POLL_INTERVAL"),
 }

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http.request import validate_host
+from django.utils.module_loading import import_string
 
 from wagtail_metapixel.exceptions import ConfigurationError
 
@@ -35,6 +36,7 @@ DEFAULTS: Mapping[str, Any] = {
     "SANDBOX": "",
     "TRUSTED_PROXIES": 0,
     "CONSENT_PROVIDER": "",
+    "CONTENT_ID_FUNCTION": "",
     "REQUEST_TIMEOUT": 10.0,
     "POLL_INTERVAL": 1.0,
 }
@@ -171,6 +173,20 @@ def driver() -> str:
             f'{SETTING}["DELIVERY"] has to be one of {", ".join(map(repr, DRIVERS))}.'
         )
     return name
+
+
+def function(name: str) -> Callable[..., Any] | None:
+    """Return the function whose dotted path is set for ``name``, ``None`` when none is."""
+    path = str(get(name))
+    if not path:
+        return None
+    try:
+        found = import_string(path)
+    except ImportError:
+        found = None
+    if not callable(found):
+        raise ConfigurationError(f'{SETTING}["{name}"] has to be the dotted path of a function.')
+    return cast(Callable[..., Any], found)
 
 
 def seconds(name: str) -> float:

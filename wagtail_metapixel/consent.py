@@ -11,12 +11,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
-
-from django.utils.module_loading import import_string
 
 from wagtail_metapixel import conf
-from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.models import ConsentProvider
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
 from wagtail_metapixel.visitor import CONSENT_COOKIE, OFF_COOKIE, Capture, Visitor
@@ -131,22 +127,6 @@ def ask(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
         return Choice.UNKNOWN, ""
 
 
-def own_function() -> Callable[[Capture], Any] | None:
-    """Return the consent function the deployment names, ``None`` when it names none."""
-    path = str(conf.get("CONSENT_PROVIDER"))
-    if not path:
-        return None
-    try:
-        function = import_string(path)
-    except ImportError:
-        function = None
-    if not callable(function):
-        raise ConfigurationError(
-            f'{conf.SETTING}["CONSENT_PROVIDER"] has to be the dotted path of a function.'
-        )
-    return cast(Callable[[Capture], Any], function)
-
-
 def _reason(site: SiteConfig, choice: Choice) -> Reason | None:
     if site.consent_provider == ConsentProvider.NOT_CHOSEN:
         return Reason.NO_PROVIDER
@@ -179,7 +159,7 @@ def _not_required(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
 
 
 def _from_function(held: Capture, _site: SiteConfig) -> tuple[Choice, str]:
-    function = own_function()
+    function = conf.function("CONSENT_PROVIDER")
     answer = function(held) if function else None
     return (_choice(answer) if isinstance(answer, str) else Choice.UNKNOWN), ""
 

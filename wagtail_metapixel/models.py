@@ -25,6 +25,14 @@ PIXEL_ID = RegexValidator(
     r"\A[0-9]{5,20}\Z", _("A pixel id is a number of 5 to 20 digits, without spaces.")
 )
 
+ATTRIBUTE = RegexValidator(
+    r"\A[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*\Z",
+    _("Write the name of a field, like sku or stockrecord.partner_sku."),
+)
+CONTENT_ID_PREFIX = RegexValidator(
+    r"\A[!-~]*\Z", _("Only printable ASCII characters without blanks.")
+)
+
 
 class ConsentProvider(models.TextChoices):
     """Where the visitor's answer comes from."""
@@ -44,6 +52,17 @@ class PageViewMirror(models.TextChoices):
 
     ALL = "all", _("Every page view")
     NONE = "none", _("No page views (the browser still reports them)")
+
+
+class ContentIdScheme(models.TextChoices):
+    """What a product object is called in ``content_ids`` and ``contents``."""
+
+    #: Its primary key.
+    PK = "pk", _("Its primary key")
+    #: An attribute, such as its SKU.
+    ATTRIBUTE = "attribute", _("One of its fields, like the SKU")
+    #: A function of the site's own, named in the deployment settings.
+    FUNCTION = "function", _("A function of this site")
 
 
 @register_setting(icon="view")
@@ -96,6 +115,37 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         choices=PageViewMirror.choices,
         default=PageViewMirror.ALL,
         help_text=_("Each page view reported by the server is one row to store and to send."),
+    )
+    content_id_scheme = models.CharField(
+        _("id of a product"),
+        max_length=10,
+        choices=ContentIdScheme.choices,
+        default=ContentIdScheme.PK,
+        help_text=_("Choose what your product catalogue at Meta has in its column id."),
+    )
+    content_id_attribute = models.CharField(
+        _("field of the id"),
+        max_length=100,
+        blank=True,
+        default="sku",
+        validators=[ATTRIBUTE],
+        help_text=_("Only for a field: its name, like sku or stockrecord.partner_sku."),
+    )
+    content_id_prefix = models.CharField(
+        _("prefix of the id"),
+        max_length=20,
+        blank=True,
+        validators=[CONTENT_ID_PREFIX],
+        help_text=_("Put before each id, if the catalogue has it: shop_ makes shop_17."),
+    )
+    value_includes_tax = models.BooleanField(
+        _("the value includes tax"),
+        default=True,
+        help_text=_("Changing this changes what Meta shows as revenue, from the next order on."),
+    )
+    value_includes_shipping = models.BooleanField(_("the value includes shipping"), default=True)
+    value_is_after_discounts = models.BooleanField(
+        _("discounts are taken off the value"), default=True
     )
 
     class Meta:

@@ -21,6 +21,7 @@ from django.db import Error, connections, router, transaction
 from wagtail.models import Site
 
 from wagtail_metapixel import conf
+from wagtail_metapixel.content_ids import ContentIds
 from wagtail_metapixel.models import (
     ConsentProvider,
     InstallationKey,
@@ -28,6 +29,7 @@ from wagtail_metapixel.models import (
     MetaPixelSettings,
     PageViewMirror,
 )
+from wagtail_metapixel.order_totals import ValuePolicy
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -65,6 +67,8 @@ class SiteConfig:
     phone_region: str = ""
     mirrors_page_views: bool = True
     pixels: tuple[PixelConfig, ...] = ()
+    content_ids: ContentIds = field(default=ContentIds())
+    value_policy: ValuePolicy = field(default=ValuePolicy())
     own_hosts: frozenset[str] = field(default=frozenset())
     """All hosts that belong to this site: its own and those its pixels list."""
 
@@ -198,6 +202,16 @@ def _site_config(site: Site, row: MetaPixelSettings | None) -> SiteConfig:
         phone_region=row.phone_region,
         mirrors_page_views=row.page_view_mirror == PageViewMirror.ALL,
         pixels=pixels,
+        content_ids=ContentIds(
+            scheme=row.content_id_scheme,
+            attribute=row.content_id_attribute,
+            prefix=row.content_id_prefix,
+        ),
+        value_policy=ValuePolicy(
+            tax=row.value_includes_tax,
+            shipping=row.value_includes_shipping,
+            after_discounts=row.value_is_after_discounts,
+        ),
     )
 
 

@@ -27,6 +27,7 @@ from django.views.decorators.csrf import csrf_exempt
 from wagtail_metapixel import (
     addresses,
     catalogue,
+    collecting,
     consent,
     counters,
     declarations,
@@ -34,9 +35,10 @@ from wagtail_metapixel import (
     outbox,
     payloads,
     privacy,
-    tracking,
+    recording,
     visitor,
 )
+from wagtail_metapixel.collecting import Declared
 from wagtail_metapixel.consent import Choice, Decision
 from wagtail_metapixel.identifiers import Fbc, Fbp
 from wagtail_metapixel.models import ConsentProvider, OutboxEvent
@@ -120,18 +122,18 @@ def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     response = HttpResponse(status=204)
     if not decision.allowed:
         for event in declared:
-            _count_withheld(event, site, decision)
+            recording.withheld(event.event_name, site, decision.reason)
         return response
     person = _browser_visitor(held, site, decision, body)
     wanted = [e for e in declared if e.event_name != "PageView" or site.mirrors_page_views]
     if wanted:
         failed = body.get("pixel") == "failed"
-        tracking.collect(wanted, person, decision, site, pixel_failed=failed)
+        collecting.collect(wanted, person, decision, site, pixel_failed=failed)
     _keep_meta_cookies(response, held, person, body)
     return response
 
 
-def _declared(told: Iterable[Any], site: SiteConfig) -> Iterable[tracking.Declared]:
+def _declared(told: Iterable[Any], site: SiteConfig) -> Iterable[Declared]:
     for item in told:
         event = _one_declared(item, site) if isinstance(item, dict) else None
         if event is None:
@@ -140,7 +142,7 @@ def _declared(told: Iterable[Any], site: SiteConfig) -> Iterable[tracking.Declar
             yield event
 
 
-def _one_declared(item: Mapping[str, Any], site: SiteConfig) -> tracking.Declared | None:
+def _one_declared(item: Mapping[str, Any], site: SiteConfig) -> Declared | None:
     event_id = item.get("event_id")
     if not isinstance(event_id, str) or not _UUID4.fullmatch(event_id):
         return None
@@ -152,7 +154,7 @@ def _one_declared(item: Mapping[str, Any], site: SiteConfig) -> tracking.Declare
         declaration = _signed(item.get("declaration"), item.get("signature"), site)
     if declaration is None or not catalogue.is_page_event(declaration["event_name"]):
         return None
-    return tracking.Declared(
+    return Declared(
         event_name=declaration["event_name"],
         event_id=event_id,
         custom_data=declaration.get("custom_data", {}),
@@ -196,11 +198,6 @@ def _keep_meta_cookies(response: HttpResponse, held: Capture, person: Visitor, b
                 secure=held.scheme == "https",
                 samesite="Lax",
             )
-
-
-def _count_withheld(event: tracking.Declared, site: SiteConfig, decision: Decision) -> None:
-    reason = str(decision.reason)
-    counters.add(counters.Item(counters.WITHHELD, reason, event.event_name, site.site_pk))
 
 
 # echo/: an event that did not fit into its cookie

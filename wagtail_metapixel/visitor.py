@@ -47,15 +47,18 @@ class _Address(NamedTuple):
 
 @dataclass(kw_only=True, slots=True)
 class Capture:
-    """A raw copy of a request, and the one mutable holder that travels with it."""
+    """A raw copy of a request, and the one mutable holder that travels with it.
 
-    meta: Mapping[str, Any]
+    Like that of a visitor, its ``repr`` shows nothing about the person: error reports print it.
+    """
+
+    meta: Mapping[str, Any] = field(repr=False)
     scheme: str
-    path: str
+    path: str = field(repr=False)
     method: str
     has_middleware: bool = False
     """Whether somebody will hand the echo to the response."""
-    echo: list[dict[str, Any]] = field(default_factory=list)
+    echo: list[dict[str, Any]] = field(default_factory=list, repr=False)
     """Browser copies of committed action events, waiting for the response."""
     is_staff: bool = False
     """Whether somebody who may enter the admin has just logged in."""
@@ -63,9 +66,9 @@ class Capture:
     """Whether ``{% metapixel %}`` stands on the page already."""
     no_store: bool = False
     """Whether the page holds something that is this visitor's alone."""
-    _cookies: Mapping[str, str] | None = None
-    _address: _Address | None = None
-    _site: SiteConfig | None = None
+    _cookies: Mapping[str, str] | None = field(default=None, repr=False)
+    _address: _Address | None = field(default=None, repr=False)
+    _site: SiteConfig | None = field(default=None, repr=False)
 
     @property
     def cookies(self) -> Mapping[str, str]:
@@ -115,16 +118,16 @@ class Visitor:
 
     site_pk: int
     host: str
-    url: str = ""
-    referrer: str = ""
-    client_ip_address: str = ""
-    client_user_agent: str = ""
-    fbp: str = ""
-    fbc: str = ""
-    session: str = ""
+    url: str = field(default="", repr=False)
+    referrer: str = field(default="", repr=False)
+    client_ip_address: str = field(default="", repr=False)
+    client_user_agent: str = field(default="", repr=False)
+    fbp: str = field(default="", repr=False)
+    fbc: str = field(default="", repr=False)
+    session: str = field(default="", repr=False)
     """Digest of the session cookie."""
     consent: str = "unknown"
-    consent_proof: str = ""
+    consent_proof: str = field(default="", repr=False)
 
     def user_data(self) -> dict[str, str]:
         """Return what Meta calls customer information, unhashed keys only."""

@@ -22,7 +22,12 @@ from wagtail.admin.panels import (
 )
 
 from wagtail_metapixel import catalogue, conf
-from wagtail_metapixel.models import ConsentProvider, MetaPixel, MetaPixelSettings
+from wagtail_metapixel.models import (
+    ConsentProvider,
+    ContentIdScheme,
+    MetaPixel,
+    MetaPixelSettings,
+)
 
 _TOKEN = re.compile(r"[A-Za-z0-9|._~+/=-]+")
 _BEARER = re.compile(r"bearer\s+", re.IGNORECASE)
@@ -119,6 +124,13 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
             self.add_error(
                 "consent_statement", _("Say why visitors of this site need not be asked.")
             )
+        by_attribute = cleaned.get("content_id_scheme") == ContentIdScheme.ATTRIBUTE
+        # A name that failed its own rule has a complaint already.
+        if by_attribute and cleaned.get("content_id_attribute") == "":
+            self.add_error("content_id_attribute", _("Name the field that holds the id."))
+        by_function = cleaned.get("content_id_scheme") == ContentIdScheme.FUNCTION
+        if by_function and not conf.get("CONTENT_ID_FUNCTION"):
+            self.add_error("content_id_scheme", _("No function is named in the settings."))
         return cleaned
 
     def save(self, commit: bool = True) -> MetaPixelSettings:
@@ -179,6 +191,22 @@ def edit_handler() -> TabbedInterface:
         [FieldPanel("advanced_matching"), FieldPanel("phone_region")],
         heading=_("Advanced matching"),
     )
+    products = MultiFieldPanel(
+        [
+            FieldPanel("content_id_scheme"),
+            FieldPanel("content_id_attribute"),
+            FieldPanel("content_id_prefix"),
+        ],
+        heading=_("Products"),
+    )
+    value = MultiFieldPanel(
+        [
+            FieldPanel("value_includes_tax"),
+            FieldPanel("value_includes_shipping"),
+            FieldPanel("value_is_after_discounts"),
+        ],
+        heading=_("Value of an order"),
+    )
     doctor = HelpPanel(
         template="wagtail_metapixel/admin/settings_help.html", heading=_("Is it working?")
     )
@@ -186,6 +214,7 @@ def edit_handler() -> TabbedInterface:
         [
             ObjectList([doctor, FieldPanel("enabled"), pixels], heading=_("Pixels")),
             ObjectList([consent], heading=_("Consent")),
+            ObjectList([products, value], heading=_("Shop")),
             ObjectList([matching, FieldPanel("page_view_mirror")], heading=_("Data")),
         ],
         base_form_class=MetaPixelSettingsForm,

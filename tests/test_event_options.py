@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wagtail_metapixel import event_options
+from wagtail_metapixel.catalogue import LDU_STATES
+
+LDU, COUNTRY, STATE = event_options.LDU, event_options.COUNTRY, event_options.STATE
+
+
+def read(**params):
+    options, rest, problems = event_options.read(params)
+    return dict(options.wire), dict(rest), problems
+
+
+def fields(problems):
+    return [problem.field for problem in problems]
+
+
+def limited(country, state):
+    return {LDU: ["LDU"], COUNTRY: country, STATE: state}
+
+
+def test_parameters_without_options_are_left_alone():
+    params = {"value": 5}
+    options, rest, problems = event_options.read(params)
+    assert (options, problems) == (event_options.NONE, [])
+    assert rest is params
+
+
+def test_options_are_taken_out_of_the_parameters():
+    wire, rest, problems = read(opt_out=True, value=5)
+    assert (wire, rest, problems) == ({"opt_out": True}, {"value": 5}, [])
+
+
+@pytest.mark.parametrize("params", [{"opt_out": False}, {"opt_out": None}, {LDU: []}, {LDU: None}])
+def test_an_option_that_is_off_says_nothing(params):
+    assert read(**params) == ({}, {}, [])
+
+
+def test_an_opt_out_that_is_no_boolean_still_opts_out():
+    wire, _rest, problems = read(opt_out="no")
+    assert wire == {"opt_out": True}
+    assert [(problem.field, problem.mistake) for problem in problems] == [("opt_out", True)]
+
+
+@pytest.mark.parametrize(
+    ("params", "wire"),
+    [
+        ({LDU: ["LDU"]}, limited(0, 0)),
+        ({LDU: "LDU"}, limited(0, 0)),
+        ({LDU: ("LDU",), COUNTRY: 0, STATE: 0}, limited(0, 0)),
+        ({LDU: ["LDU"], COUNTRY: 1, STATE: 0}, limited(1, 0)),
+        ({LDU: ["LDU"], COUNTRY: 1, STATE: 1000}, limited(1, 1000)),
+        ({LDU: ["LDU"], STATE: "CA"}, limited(1, 1000)),
+        ({LDU: ["LDU"], COUNTRY: 1, STATE: " tx "}, limited(1, LDU_STATES["TX"])),
+    ],
+)
+def test_data_may_be_limited_in_its_use(params, wire):
+    assert read(**params) == (wire, {}, [])
+
+
+@pytest.mark.parametrize("state", LDU_STATES)
+def test_each_state_may_be_named_by_letters_or_number(state):
+    assert read(**{LDU: ["LDU"], STATE: state}) == read(**{LDU: ["LDU"], STATE: LDU_STATES[state]})
+
+
+@pytest.mark.parametrize(
+    ("params", "wire", "field"),
+    [
+        ({LDU: ["XYZ"]}, limited(0, 0), LDU),
+        ({LDU: {"LDU"}}, limited(0, 0), LDU),
+        ({LDU: True}, limited(0, 0), LDU),
+        ({STATE: 1000}, limited(1, 1000), LDU),
+        ({LDU: ["LDU"], COUNTRY: 1}, limited(0, 0), STATE),
+        ({LDU: ["LDU"], COUNTRY: 49, STATE: 1000}, limited(0, 0), COUNTRY),
+        ({LDU: ["LDU"], COUNTRY: True, STATE: 1000}, limited(0, 0), COUNTRY),
+        ({LDU: ["LDU"], COUNTRY: 1, STATE: "NY"}, limited(1, 0), STATE),
+        ({LDU: ["LDU"], COUNTRY: 1, STATE: True}, limited(1, 0), STATE),
+        ({LDU: ["LDU"], STATE: 999}, limited(0, 0), STATE),
+    ],
+)
+def test_a_mistake_never_lifts_the_limit(params, wire, field):
+    found, _rest, problems = read(**params)
+    assert (found, fields(problems)) == (wire, [field])
+    assert all(problem.mistake for problem in problems)
+
+
+def test_an_event_may_name_the_one_it_goes_back_to():
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    original = {
+        "event_name": "Purchase",
+        "event_time": moment,
+        "order_id": 1001,
+        "event_id": "0" * 32,
+    }
+    wire, _rest, problems = read(original_event_data=original)
+    assert problems == []
+    assert wire["original_event_data"] == {
+        "event_name": "Purchase",
+        "event_time": int(moment.timestamp()),
+        "order_id": "1001",
+        "event_id": "0" * 32,
+    }
+
+
+@pytest.mark.parametrize(
+    ("original", "kept"),
+    [
+        ("Purchase", None),
+        ({}, None),
+        ({"event_name": "Purchase"}, None),
+        ({"order_id": "1"}, None),
+        ({"event_name": "purchase", "order_id": "1"}, None),
+        ({"event_name": "Purchase", "order_id": object()}, None),
+        ({"event_name": "Purchase", "event_id": "a b", "order_id": "1"}, {"order_id": "1"}),
+        ({"event_name": "Purchase", "event_time": "soon", "order_id": "1"}, {"order_id": "1"}),
+        (
+            {"event_name": "Purchase", "event_time": datetime(2026, 1, 2), "order_id": "1"},  # noqa: DTZ001
+            {"order_id": "1"},
+        ),
+        ({"event_name": "Purchase", "value": 5, "order_id": "1"}, {"order_id": "1"}),
+    ],
+)
+def test_of_an_original_event_only_what_is_right_is_kept(original, kept):
+    wire, _rest, problems = read(original_event_data=original)
+    assert problems
+    assert all(problem.mistake for problem in problems)
+    expected = {"original_event_data": {"event_name": "Purchase", **kept}} if kept else {}
+    assert wire == expected
+
+
+@pytest.mark.parametrize("name", ["event_source_url", "referrer_url"])
+def test_an_address_is_cleaned_of_what_is_nobodys_business(name):
+    options, _rest, problems = event_options.read(
+        {name: "https://jane:secret@shop.example/reset/abc123?email=jane@example.com#top"}
+    )
+    assert problems == []
+    assert getattr(options, name) == "https://shop.example/reset/"
+    assert not options.are_for_the_server
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "/relative/", 5, "//other.example/"])
+def test_what_is_no_address_is_left_out(address):
+    options, _rest, problems = event_options.read({"referrer_url": address})
+    assert (options.referrer_url, fields(problems)) == ("", ["referrer_url"])
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(event_options.NAMES)), ANYTHING))
+def test_nothing_raises_whatever_is_given(params):
+    options, rest, _problems = event_options.read(params)
+    assert rest == {}
+    assert options.wire.keys() <= event_options.NAMES
+    assert (LDU in options.wire) == (COUNTRY in options.wire) == (STATE in options.wire)

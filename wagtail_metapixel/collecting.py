@@ -1,0 +1,64 @@
+"""``collect()``: the server half of page events, posted by ``metapixel.js``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wagtail_metapixel import matching, outbox, recording
+from wagtail_metapixel.consent import Decision, Reason
+from wagtail_metapixel.events import Event
+from wagtail_metapixel.models import OutboxEvent
+from wagtail_metapixel.site_settings import SiteConfig
+from wagtail_metapixel.visitor import Visitor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """One page event as the collect endpoint rebuilt it from our own signature."""
+
+    event_name: str
+    event_id: str
+    custom_data: Mapping[str, Any]
+
+
+def collect(
+    declared: Sequence[Declared],
+    person: Visitor,
+    decision: Decision,
+    site: SiteConfig,
+    *,
+    pixel_failed: bool,
+    using: str | None = None,
+) -> int:
+    """Record the server half of page events in one INSERT; returns the number of rows.
+
+    ``pixel_failed`` says that the browser could not load Meta's script: there is no twin then.
+    """
+    user_data = person.user_data()
+    if not matching.enough(user_data):
+        for item in declared:
+            recording.withheld(item.event_name, site, Reason.NO_IDENTIFIER)
+        return 0
+    rows: list[OutboxEvent] = []
+    now = int(time.time())
+    for item in declared:
+        event = Event(
+            event_name=item.event_name,
+            event_id=item.event_id,
+            event_time=now,
+            event_source_url=person.url,
+            referrer_url=person.referrer,
+            custom_data=dict(item.custom_data),
+        )
+        chosen = tuple(pixel for pixel in decision.pixels if pixel.gets(item.event_name))
+        if not chosen:
+            recording.withheld(item.event_name, site, Reason.NO_PIXEL)
+            continue
+        one = Decision(None, decision.choice, decision.proof, chosen)
+        rows += recording.rows(event, user_data, one, site, person, may_have_twin=not pixel_failed)
+    if rows:
+        outbox.insert(rows, using=outbox.alias(using))
+    return len(rows)

@@ -1,0 +1,119 @@
+"""What a product is called at Meta: the same in every event, and as in the product catalogue.
+
+A shop may write ids itself, or pass its product objects and leave the naming to the settings:
+``content_ids=[product]``, or ``"id": product`` in an item of ``contents``. What belongs together
+(a parent and its variants) is told apart by ``content_type``: ``product_group`` for an object
+whose ``is_parent`` is true, as django-oscar's are, ``product`` for all others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model
+
+from wagtail_metapixel import conf
+from wagtail_metapixel.catalogue import Problem
+
+logger = logging.getLogger("wagtail_metapixel")
+
+PK, ATTRIBUTE, FUNCTION = "pk", "attribute", "function"
+
+_LISTS = (list, tuple, set, frozenset)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContentIds:
+    """How a site names its products."""
+
+    scheme: str = PK
+    attribute: str = "sku"
+    """Dotted: ``stockrecord.partner_sku``. What can be called is called."""
+    prefix: str = ""
+
+    def applied(self, params: Mapping[str, Any], problems: list[Problem]) -> Mapping[str, Any]:
+        """Return ``params`` with ids in place of product objects, and ``content_type`` set.
+
+        The very mapping that came in when there is no object in it.
+        """
+        if "contents" not in params and "content_ids" not in params:
+            return params
+        found: list[Any] = []
+
+        def name(given: Any) -> Any:
+            if not isinstance(given, Model):
+                return given
+            found.append(given)
+            return self.of(given, problems)
+
+        named = dict(params)
+        for key, renamed in (("contents", _in_contents), ("content_ids", _in_ids)):
+            if key in params:
+                named[key] = renamed(params[key], name)
+        if not found:
+            return params
+        if named.get("content_type") is None:
+            named["content_type"] = content_type(found)
+        return named
+
+    def of(self, product: Model, problems: list[Problem]) -> str | None:
+        """Return the id of one product, ``None`` for one that has not been saved.
+
+        One that has none by the site's scheme goes by its primary key: a sale whose product Meta
+        cannot find is worth more than no sale.
+        """
+        if product.pk is None:
+            rule = "holds an object that has not been saved yet"
+            problems.append(Problem("content_ids", rule, mistake=True))
+            return None
+        own = self._own(product)
+        if own is None or own == "":
+            rule = f"an object has no id by the scheme {self.scheme!r}; its primary key was sent"
+            problems.append(Problem("content_ids", rule))
+            own = product.pk
+        return f"{self.prefix}{own}"
+
+    def _own(self, product: Model) -> Any:
+        try:
+            if self.scheme == FUNCTION:
+                function = conf.function("CONTENT_ID_FUNCTION")
+                return function(product) if function else None
+            return _attribute(product, self.attribute) if self.scheme == ATTRIBUTE else product.pk
+        except Exception as error:  # noqa: BLE001 - a site's own code must not cost it the sale
+            logger.error("The id of a product could not be had: %s", type(error).__name__)
+            return None
+
+
+def content_type(products: list[Any]) -> str:
+    """Return ``product_group`` when every one of ``products`` is a parent, else ``product``."""
+    parents = all(bool(getattr(product, "is_parent", False)) for product in products)
+    return "product_group" if parents else "product"
+
+
+def _attribute(product: Model, path: str) -> Any:
+    value: Any = product
+    for name in path.split("."):
+        value = getattr(value, name)
+        if callable(value):
+            # As in a template: what is named in the admin must not be able to delete a product.
+            value = None if getattr(value, "alters_data", False) else value()
+    return value
+
+
+def _in_ids(given: Any, name: Callable[[Any], Any]) -> Any:
+    if isinstance(given, Model):
+        return [name(given)]
+    # A queryset is left to the rule that refuses it: it would ask the database for all it has.
+    return [name(item) for item in given] if isinstance(given, _LISTS) else given
+
+
+def _in_contents(given: Any, name: Callable[[Any], Any]) -> Any:
+    if not isinstance(given, _LISTS):
+        return given
+    return [
+        {**item, "id": name(item["id"])} if isinstance(item, Mapping) and "id" in item else item
+        for item in given
+    ]

@@ -1,0 +1,81 @@
+"""What an order is worth, in the way the owner of the site wants it told.
+
+Whether tax, shipping and discounts belong to ``value`` is no fact about an order but a choice of
+the site. A shop passes an :class:`OrderTotal` for ``value`` and leaves the choice to the settings;
+a plain amount is sent as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from wagtail_metapixel import amounts
+from wagtail_metapixel.catalogue import Problem
+from wagtail_metapixel.exceptions import EventError, RefusedError
+
+Amount = Decimal | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderTotal:
+    """What the customer pays, and what is in it; in major units of one currency.
+
+    Nothing is checked here, in the shop's own code: :meth:`ValuePolicy.value` does that.
+    """
+
+    total: Amount
+    """All of it: with tax and shipping, after discounts."""
+    tax: Amount = 0
+    """All tax in ``total``, that on shipping too."""
+    shipping: Amount = 0
+    """Shipping in ``total``, with the tax on it."""
+    shipping_tax: Amount = 0
+    """How much of ``tax`` is tax on shipping."""
+    discount: Amount = 0
+    """What was taken off before ``total`` came out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValuePolicy:
+    """What a site counts as the value of an order. By default: what the customer pays."""
+
+    tax: bool = True
+    shipping: bool = True
+    after_discounts: bool = True
+
+    def applied(self, params: Mapping[str, Any], problems: list[Problem]) -> Mapping[str, Any]:
+        """Return ``params`` with an amount in the place of an :class:`OrderTotal`."""
+        order = params.get("value")
+        if not isinstance(order, OrderTotal):
+            return params
+        try:
+            return {**params, "value": self.value(order)}
+        except EventError as error:
+            problems.append(Problem(error.field, error.rule, mistake=True))
+            return {**params, "value": None}
+
+    def value(self, order: OrderTotal) -> Decimal:
+        """Return the value to report, never below 0. Raises :class:`EventError`."""
+        value = _exact(order, "total")
+        if not self.after_discounts:
+            value += _exact(order, "discount")
+        if not self.shipping:
+            value -= _exact(order, "shipping")
+        if not self.tax:
+            # The tax on shipping has gone with the shipping.
+            gone = Decimal(0) if self.shipping else _exact(order, "shipping_tax")
+            value -= _exact(order, "tax") - gone
+        return max(value, Decimal(0))
+
+
+def _exact(order: OrderTotal, name: str) -> Decimal:
+    try:
+        exact = amounts.exact(getattr(order, name))
+    except RefusedError as refused:
+        raise EventError("value", f"{name} {refused.rule}") from None
+    if exact < 0:
+        raise EventError("value", f"{name} has to be 0 or more")
+    return exact
