@@ -95,6 +95,32 @@ def test_it_knows_the_pixels_it_is_told():
     run(visit, "--pixel", PIXEL, "--token", TOKEN)
 
 
+def test_it_can_be_strict():
+    def visit(address):
+        assert post(address, event_id=None).status_code == 400
+        assert post(address).status_code == 200
+
+    printed = run(visit, "--strict")
+    assert "Strict mode: what Meta only warns about is refused." in printed
+    assert re.search(r"refused 100/2804019 \(only in strict mode\): No event_id", printed)
+
+
+def test_it_is_not_strict_by_itself():
+    def visit(address):
+        assert post(address, event_id=None).status_code == 200
+
+    assert "Strict" not in run(visit)
+
+
+def test_it_can_demand_the_proof_of_an_app_secret():
+    def visit(address):
+        assert post(address).json()["error"]["code"] == 104
+
+    printed = run(visit, "--app-secret", "app-secret")
+    assert "refused 104" in printed
+    assert "app-secret" not in printed
+
+
 def test_it_can_begin_with_a_fault():
     def visit(address):
         assert post(address).status_code == 500

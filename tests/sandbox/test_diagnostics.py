@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from tests.sandbox.samples import AGENT, FBP, PIXEL, digest
-from wagtail_metapixel.sandbox.diagnostics import CATALOGUE, copy_diagnostics, explain
+from wagtail_metapixel.findings import TEXTS
+from wagtail_metapixel.sandbox.diagnostics import (
+    _DECIDED_BY_LINTER,
+    CATALOGUE,
+    copy_diagnostics,
+    explain,
+)
 from wagtail_metapixel.sandbox.records import Copy
 from wagtail_metapixel.sandbox.store import Store
 
@@ -61,6 +67,12 @@ FAULTY = [
     ("reserved_name", a_copy("browser", event_name="SubscribedButtonClick")),
     ("personal_url", a_copy(event_source_url="https://shop.example/?email=ada%40example.com")),
     ("personal_url", a_copy(referrer_url="https://shop.example/u/ada@example.com/")),
+    ("personal_url", a_copy("browser", event_source_url="https://shop.example/?tel=48601234567")),
+    ("secret_url", a_copy(event_source_url="https://shop.example/?access_token=x")),
+    ("technical_url", a_copy(event_source_url="https://shop.example/admin/")),
+    ("personal_parameter", a_copy("browser", custom_data={"note": "ada@example.com"})),
+    ("personal_parameter", a_copy(custom_data={"phone": "1"})),
+    ("misspelled_parameter", a_copy(custom_data={"content_id": "a"})),
     ("late", a_copy(event_time=1_795_000_000 - 3601)),
     ("very_late", a_copy(event_time=1_795_000_000 - 86_401)),
     ("ldu_without_ip", a_copy(data_processing_options=("LDU", "0", "0"))),
@@ -129,3 +141,22 @@ def test_every_code_can_be_explained_and_is_tested():
     for code in CATALOGUE:
         assert explain(code, "server").keys() == {"code", "channel", "level", "title", "text"}
         assert explain(code, "server")["level"] in {"warning", "advice"}
+
+
+def test_what_the_linter_decides_is_known_on_both_sides():
+    assert _DECIDED_BY_LINTER.keys() < CATALOGUE.keys()
+    decided = [name for names in _DECIDED_BY_LINTER.values() for name in names]
+    assert set(decided) < TEXTS.keys()
+    assert len(decided) == len(set(decided))
+
+
+@pytest.mark.parametrize(
+    "custom_data", [{"value": 1, "currency": "eur"}, {"value": "1.50"} | MONEY]
+)
+def test_money_that_meta_reads_is_not_named(custom_data):
+    assert copy_diagnostics(a_copy(custom_data=custom_data)) == []
+
+
+def test_events_of_a_shop_may_be_sent_together_days_later():
+    shop = a_copy(action_source="physical_store", event_time=1_795_000_000 - 9 * 86_400)
+    assert copy_diagnostics(shop) == []

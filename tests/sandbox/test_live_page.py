@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.sandbox.samples import digest
+from wagtail_metapixel.sandbox.server import SandboxServer
 
 pytestmark = pytest.mark.browser
 
@@ -18,14 +19,14 @@ def live(chromium, sandbox):
     """Open the live page in a window of its own; the test fails on any error in its console."""
     contexts, errors = [], []
 
-    def live(**options):
+    def live(address=sandbox.url, **options):
         context = chromium.new_context(**options)
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.goto(sandbox.url + "/")
+        page.goto(address + "/")
         page.locator("[data-state=live]").wait_for()
         return page
 
@@ -40,6 +41,13 @@ def lines(page):
     return page.locator("#list > li:visible")
 
 
+def opened(place):
+    """Open the one line of ``place``; the page fills it a moment after the click."""
+    place.locator("summary").click()
+    place.locator(".content > *").first.wait_for()
+    return place.locator(".content").inner_text()
+
+
 def purchase(client):
     money = {"value": 59.9, "currency": "EUR"}
     client.browser(ev="Purchase", **{"cd[value]": "59.80", "cd[currency]": "EUR"})
@@ -51,6 +59,18 @@ def test_an_empty_page_says_what_to_do(live, sandbox):
     page = live()
     assert page.get_by_role("heading", name="Waiting for the first event").is_visible()
     assert f'{{"SANDBOX": "{sandbox.url}"}}' in page.locator("#setting").inner_text()
+
+
+def test_strict_mode_stands_at_the_head_of_the_page_and_at_what_it_refused(live, client):
+    assert live().locator("#strict").is_hidden()
+    with SandboxServer(strict=True) as strict:
+        client.sandbox = strict
+        client.server(event_id=None)
+        page = live(address=strict.url)
+        assert page.locator("header #strict").inner_text() == "Strict mode"
+        line = lines(page).first
+        assert "Strict mode only: No event_id" in line.locator("summary").inner_text()
+        assert "Only strict mode refuses this. No event_id" in opened(line)
 
 
 def test_events_appear_by_themselves_newest_first(live, client):
@@ -69,8 +89,7 @@ def test_one_line_tells_both_channels_and_the_verdict(live, client):
     line = lines(page).first
     assert line.locator(".from .badge").all_inner_texts() == ["Browser", "Server"]
     assert "Deduplicated" in line.locator(".status").inner_text()
-    line.locator("summary").click()
-    content = line.locator(".content").inner_text()
+    content = opened(line)
     assert "keeps the browser copy" in content
     assert line.locator(".keys code").all_inner_texts() == ["em"]
     assert "59.8" in line.locator(".differences").inner_text()
@@ -90,8 +109,7 @@ def test_a_refused_request_is_shown_with_its_reason(live, client):
     client.server(event_name="Purchase")
     page = live()
     assert "Refused 100 / 2804009" in lines(page).first.inner_text()
-    page.locator("summary").click()
-    assert "A Purchase event needs a value" in page.locator(".content").inner_text()
+    assert "A Purchase event needs a value" in opened(page)
 
 
 def test_what_was_received_is_text_and_never_markup(live, client):
@@ -198,7 +216,7 @@ def test_it_comes_back_when_the_sandbox_does(live, client, sandbox):
     page.locator("[data-state=live]").wait_for()
     client.browser(eid="after")
     lines(page).nth(1).wait_for()
-    assert page.locator("details[open] .copy").count() == 1
+    page.locator("details[open] .copy").wait_for()
     live.errors.clear()  # the console names the lost connection
 
 

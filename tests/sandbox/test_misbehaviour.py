@@ -57,7 +57,7 @@ def test_a_refused_id_refuses_every_batch_that_holds_it(client):
     assert send(client, "a", "b").status_code == 200
     answer = send(client, "c", "poison")
     assert answer.json()["error"]["error_subcode"] == 2804019
-    assert "$['data'][1]" in answer.json()["error"]["message"]
+    assert "$['data'][1]" in answer.json()["error"]["error_user_msg"]
     assert send(client, "c").status_code == 200
     assert send(client, "poison").status_code == 400
 

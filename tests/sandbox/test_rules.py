@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.sandbox.samples import FACTS
+from wagtail_metapixel.currencies import CURRENCIES
 from wagtail_metapixel.sandbox import rules
 
 
@@ -82,3 +83,13 @@ def test_the_limits_are_metas():
 
 def test_the_places_of_limited_data_use_are_known():
     assert {str(state) for state in rules.LDU_STATES} == FACTS["ldu_states"].keys()
+
+
+def test_every_currency_of_the_package_is_known():
+    assert set(CURRENCIES) <= rules.CURRENCIES
+
+
+def test_funds_and_what_was_withdrawn_of_late_is_known_but_no_metal_or_test_code():
+    assert {"CLF", "USN", "BGN", "ANG"} <= rules.CURRENCIES
+    assert not {"XAU", "XDR", "XTS", "XXX"} & rules.CURRENCIES
+    assert all(len(code) == 3 and code.isupper() for code in rules.CURRENCIES)

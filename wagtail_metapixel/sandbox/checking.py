@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from wagtail_metapixel.sandbox.graph_errors import invalid_parameter
@@ -18,7 +19,10 @@ def is_integer(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """A number that a float can hold: JSON knows no infinity, but ``1e400`` is read as one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def is_amount(value: object) -> bool:
@@ -48,11 +52,11 @@ def check_type(value: object, wanted: str, path: str) -> None:
     names = wanted.split("|")
     if not any(_TYPES[name](value) for name in names):
         article = "an" if names[0][0] in "aeiou" else "a"
-        raise invalid_parameter(path, f"Expected {article} {' or '.join(names)}")
+        raise invalid_parameter(path, f"must be {article} {' or '.join(names)}")
 
 
 def check_choice(value: object, allowed: Collection[Any], path: str) -> None:
     """Refuse ``value`` unless it is one of ``allowed``."""
     if not isinstance(value, str | int) or value not in allowed:
         choices = ", ".join(str(choice) for choice in sorted(allowed))
-        raise invalid_parameter(path, f"Expected one of {choices}")
+        raise invalid_parameter(path, f"must be one of {choices}")

@@ -23,19 +23,20 @@ def is_currency(value: object) -> bool:
 
 
 def _check_money(event_name: str, custom_data: dict[str, Any], path: str) -> None:
+    """A Purchase, and a value, need the right money; of wrong money elsewhere Meta only warns."""
     value, currency = custom_data.get("value"), custom_data.get("currency")
     if event_name in rules.VALUE_EVENTS:
         _check_required_money(event_name, value, currency)
-    if value is not None and not _is_price(value):
-        raise invalid_parameter(f"{path}['value']", "Expected a number of 0 or more")
+    if value is not None:
+        check_type(value, "number", f"{path}['value']")
     if value is not None and not is_currency(currency):
         raise invalid_event(
             2804023,
             "Invalid Value Parameter",
             "A value needs a currency: a code of ISO 4217 with three letters, such as EUR.",
         )
-    if currency is not None and not is_currency(currency):
-        raise invalid_parameter(f"{path}['currency']", "Expected a currency code of ISO 4217")
+    if currency is not None:
+        check_type(currency, "string", f"{path}['currency']")
 
 
 def _check_required_money(event_name: str, value: object, currency: object) -> None:
@@ -61,24 +62,24 @@ def _check_content_ids(value: Any, path: str) -> None:
     if value is None:
         return
     if not isinstance(value, list):
-        raise invalid_parameter(path, "Expected an array")
+        raise invalid_parameter(path, "must be an array")
     for index, item in enumerate(value):
         if not isinstance(item, str) and not is_integer(item):
-            raise invalid_parameter(f"{path}[{index}]", "Expected a string or an integer")
+            raise invalid_parameter(f"{path}[{index}]", "must be a string or an integer")
 
 
 def _check_contents(value: Any, path: str) -> None:
     if value is None:
         return
     if not isinstance(value, list):
-        raise invalid_parameter(path, "Expected an array")
+        raise invalid_parameter(path, "must be an array")
     for index, item in enumerate(value):
         _check_content(item, f"{path}[{index}]")
 
 
 def _check_content(item: Any, path: str) -> None:
     if not isinstance(item, dict):
-        raise invalid_parameter(path, "Expected an object")
+        raise invalid_parameter(path, "must be an object")
     if item.get("id") in (None, ""):
         raise invalid_event(
             2804008,

@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
 
-from wagtail_metapixel.sandbox import rules
-from wagtail_metapixel.sandbox.checking import is_amount
-from wagtail_metapixel.sandbox.custom_data import is_currency
+from wagtail_metapixel import linter
 from wagtail_metapixel.sandbox.records import Copy, Record
-
-_COOKIE: Final = re.compile(r"fb\.\d\.\d{13}\.[^.\s]+(\.([A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?")
-_BROWSER_ID: Final = re.compile(r"fb\.\d\.\d{13}\.\d+(\.[A-Za-z0-9_-]{2,8})?")
-_PRIVATE: Final = [
-    ipaddress.ip_network(network)
-    for network in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "::/127",
-        "fc00::/7",
-        "fe80::/10",
-    )
-]
-_EMPTY_DIGEST: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-_ADDRESS: Final = re.compile(r"[^\s@=&/]+@[^\s@&/]+\.[^\s@&/]+")
 
 
 class Diagnostic(NamedTuple):
@@ -108,7 +82,30 @@ CATALOGUE: Final = {
     "personal_url": Diagnostic(
         "warning",
         "Personal data in an address",
-        "A page address holds what looks like an e-mail address. Meta restricts such data.",
+        "A page address holds what looks like an e-mail address or a telephone number. Meta"
+        " restricts such data.",
+    ),
+    "secret_url": Diagnostic(
+        "warning",
+        "A secret in an address",
+        "A page address holds what looks like a password, a token or a key. Leave it out.",
+    ),
+    "technical_url": Diagnostic(
+        "advice",
+        "Not a page of the shop's",
+        "event_source_url looks like a payment, admin or technical address. Take the page the"
+        " visitor acted on.",
+    ),
+    "personal_parameter": Diagnostic(
+        "warning",
+        "Personal data in a parameter",
+        "A parameter holds, or is named like, something personal. Only hashed match keys may.",
+    ),
+    "misspelled_parameter": Diagnostic(
+        "warning",
+        "Not a parameter of Meta's",
+        "A name looks like one of Meta's parameters but is spelled differently, so Meta does not"
+        " read it.",
     ),
     "late": Diagnostic(
         "advice", "Sent late", "Events help most when they arrive within an hour of happening."
@@ -158,7 +155,13 @@ def explain(code: str, channel: str) -> dict[str, str]:
 
 def copy_diagnostics(copy: Copy) -> list[str]:
     """Codes of what Meta would warn about, looking at one copy alone."""
-    return [code for code, applies in _COPY_RULES.items() if applies(copy)]
+    faults = linter.faults(_event(copy), browser=copy.channel == "browser", now=copy.received)
+    found = {code for code, names in _DECIDED_BY_LINTER.items() if not names.isdisjoint(faults)}
+    if copy.unhashed:
+        found.add("unhashed")
+    if _lacks_place(copy):
+        found.add("ldu_without_ip")
+    return [code for code in CATALOGUE if code in found]
 
 
 def record_diagnostics(record: Record) -> list[str]:
@@ -177,124 +180,53 @@ def _repeated(record: Record) -> bool:
     return len(people) > 1 or len({copy.event_source_url for copy in browser}) > 1
 
 
-def _is_web_server(copy: Copy) -> bool:
-    return copy.channel == "server" and copy.action_source == "website"
-
-
-def _has_bad_address(copy: Copy) -> bool:
-    return "client_ip_address" in copy.user_data and _address(copy) is None
-
-
-def _has_private_address(copy: Copy) -> bool:
-    address = _address(copy)
-    # Every browser hit reaches the sandbox from an address of this machine.
-    return copy.channel == "server" and address is not None and any(address in n for n in _PRIVATE)
-
-
-def _address(copy: Copy) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    text = str(copy.user_data.get("client_ip_address", ""))
-    # Meta's parameter builder may append a dot and eight characters to the address.
-    for candidate in (text, text[:-9] if text[-9:-8] == "." else ""):
-        try:
-            return ipaddress.ip_address(candidate)
-        except ValueError:
-            continue
-    return None
-
-
-def _malformed(pattern: re.Pattern[str], key: str) -> Callable[[Copy], bool]:
-    def applies(copy: Copy) -> bool:
-        return key in copy.user_data and not pattern.fullmatch(str(copy.user_data[key]))
-
-    return applies
-
-
-def _has_empty_hash(copy: Copy) -> bool:
-    return any(
-        _EMPTY_DIGEST in (value if isinstance(value, list) else [value])
-        for value in copy.user_data.values()
-    )
-
-
-def _has_bad_value(copy: Copy) -> bool:
-    value = copy.custom_data.get("value")
-    if value is None:
-        return copy.event_name in rules.VALUE_EVENTS
-    return not is_amount(value) or float(value) < 0
-
-
-def _has_bad_currency(copy: Copy) -> bool:
-    needed = "currency" in copy.custom_data or "value" in copy.custom_data
-    needed = needed or copy.event_name in rules.VALUE_EVENTS
-    return needed and not is_currency(copy.custom_data.get("currency"))
-
-
-def _lacks_content(copy: Copy) -> bool:
-    named = copy.custom_data.get("contents") or copy.custom_data.get("content_ids")
-    return copy.event_name in rules.CATALOG_EVENTS and not named
-
-
-def _has_unknown_content_type(copy: Copy) -> bool:
-    content_type = copy.custom_data.get("content_type")
-    return bool(content_type) and content_type not in rules.PRODUCT_TYPES | rules.VERTICAL_TYPES
-
-
-_FOLDED_NAMES: Final = {name.lower() for name in rules.STANDARD_EVENTS}
-
-
-def _is_misspelled(copy: Copy) -> bool:
-    folded = re.sub(r"[\s_-]", "", copy.event_name).lower()
-    return folded in _FOLDED_NAMES and copy.event_name not in rules.STANDARD_EVENTS
-
-
-def _has_personal_url(copy: Copy) -> bool:
-    return any(
-        _ADDRESS.search(_readable(url)) for url in (copy.event_source_url, copy.referrer_url)
-    )
-
-
-def _readable(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return unquote(f"{parts.path}&{parts.query}&{parts.fragment}")
-
-
-def _delay(copy: Copy) -> float:
-    return copy.received - copy.event_time if copy.event_time else 0
+def _event(copy: Copy) -> dict[str, Any]:
+    return {
+        "event_name": copy.event_name,
+        "event_id": copy.event_id,
+        "event_time": copy.event_time,
+        "action_source": copy.action_source,
+        "event_source_url": copy.event_source_url,
+        "referrer_url": copy.referrer_url,
+        "custom_data": copy.custom_data,
+        "user_data": copy.user_data,
+    }
 
 
 def _lacks_place(copy: Copy) -> bool:
-    limited = _is_web_server(copy) and "LDU" in copy.data_processing_options
-    placed = any(option not in {"LDU", "0"} for option in copy.data_processing_options)
+    options = copy.data_processing_options
+    limited = copy.channel == "server" and copy.action_source == "website" and "LDU" in options
+    placed = any(option not in {"LDU", "0"} for option in options)
     return limited and not placed and "client_ip_address" not in copy.user_data
 
 
-def _lacks(key: str) -> Callable[[Copy], bool]:
-    return lambda copy: _is_web_server(copy) and key not in copy.user_data
-
-
-_COPY_RULES: Final[dict[str, Callable[[Copy], Any]]] = {
-    "missing_event_id": lambda copy: not copy.event_id,
-    "event_id_in_custom_data": lambda copy: "event_id" in copy.custom_data,
-    "missing_event_source_url": lambda copy: _is_web_server(copy) and not copy.event_source_url,
-    "missing_client_user_agent": _lacks("client_user_agent"),
-    "invalid_client_ip_address": _has_bad_address,
-    "private_client_ip_address": _has_private_address,
-    "invalid_fbp": _malformed(_BROWSER_ID, "fbp"),
-    "invalid_fbc": _malformed(_COOKIE, "fbc"),
-    "unhashed": lambda copy: copy.unhashed,
-    "empty_hash": _has_empty_hash,
-    "unknown_user_data": lambda copy: copy.user_data.keys() - rules.MATCH_KEYS.keys(),
-    "invalid_value": _has_bad_value,
-    "invalid_currency": _has_bad_currency,
-    "missing_content": _lacks_content,
-    "unknown_content_type": _has_unknown_content_type,
-    "name_case": _is_misspelled,
-    "reserved_name": lambda copy: copy.event_name in rules.RESERVED_EVENTS,
-    "personal_url": _has_personal_url,
-    "late": lambda copy: rules.FRESH_FOR < _delay(copy) <= rules.STALE_AFTER,
-    "very_late": lambda copy: _delay(copy) > rules.STALE_AFTER,
-    "ldu_without_ip": _lacks_place,
+_DECIDED_BY_LINTER: Final[dict[str, frozenset[str]]] = {
+    "missing_event_id": frozenset({"event_id_missing"}),
+    "event_id_in_custom_data": frozenset({"event_id_in_custom_data"}),
+    "missing_event_source_url": frozenset({"event_source_url_missing"}),
+    "missing_client_user_agent": frozenset({"user_agent_missing"}),
+    "invalid_client_ip_address": frozenset({"ip_invalid"}),
+    "private_client_ip_address": frozenset({"ip_private"}),
+    "invalid_fbp": frozenset({"fbp_invalid", "fbp_seconds"}),
+    "invalid_fbc": frozenset({"fbc_invalid", "fbc_seconds"}),
+    "empty_hash": frozenset({"match_key_empty_hash"}),
+    "unknown_user_data": frozenset({"match_key_unknown"}),
+    "invalid_value": frozenset({"value_missing", "value_invalid", "value_negative"}),
+    "invalid_currency": frozenset(
+        {"currency_missing", "currency_invalid", "value_without_currency"}
+    ),
+    "missing_content": frozenset({"content_missing"}),
+    "unknown_content_type": frozenset({"content_type_unknown"}),
+    "name_case": frozenset({"event_name_near_miss"}),
+    "reserved_name": frozenset({"event_name_reserved"}),
+    "personal_url": frozenset({"url_email", "url_phone"}),
+    "secret_url": frozenset({"url_secret"}),
+    "technical_url": frozenset({"event_source_url_technical"}),
+    "personal_parameter": frozenset(
+        {"parameter_email", "parameter_phone", "parameter_personal_name"}
+    ),
+    "misspelled_parameter": frozenset({"parameter_near_miss"}),
+    "late": frozenset({"sent_late"}),
+    "very_late": frozenset({"sent_very_late", "sent_too_late"}),
 }
+"""The linter's codes behind each of ours, where both mean the same."""

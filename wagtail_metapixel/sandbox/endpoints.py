@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from wagtail_metapixel.sandbox.graph import Graph
+from wagtail_metapixel.sandbox.graph import Access, Graph
 from wagtail_metapixel.sandbox.graph_errors import GraphError, unknown_object
 from wagtail_metapixel.sandbox.hits import read_hit
 from wagtail_metapixel.sandbox.misbehaviour import Misbehaving, Misbehaviour
+from wagtail_metapixel.sandbox.strictness import check_strictly
 from wagtail_metapixel.sandbox.wire import Request, Response, json_response, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from threading import Event
 
+    from wagtail_metapixel.sandbox.records import Copy
     from wagtail_metapixel.sandbox.store import Store
 
 _FILES: Final = Path(__file__).parent / "live"
@@ -52,8 +54,8 @@ _ANYWHERE: Final = (
     ("Cache-Control", "no-store"),
 )
 _OWN_HOSTS: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
-_GRAPH_EVENTS: Final = re.compile(r"/v\d+\.\d+/([^/]+)/events", re.ASCII)
-_GRAPH_OBJECT: Final = re.compile(r"/v\d+\.\d+/([^/]+)", re.ASCII)
+_GRAPH_EVENTS: Final = re.compile(r"/v\d+\.\d+/([^/]+)/events/?", re.ASCII)
+_GRAPH_OBJECT: Final = re.compile(r"/v\d+\.\d+/([^/]+)/?", re.ASCII)
 _SIGNALS_CONFIG: Final = re.compile(r"/signals/config/\d+", re.ASCII)
 #: The page shows this many events; more would only slow it down.
 SNAPSHOT: Final = 300
@@ -65,20 +67,24 @@ class Endpoints:
     """Answers every request of the sandbox.
 
     ``on_records`` is told the ids of the records that a request changed, ``stopping`` is set when
-    the server goes down.
+    the server goes down. ``strict`` refuses what Meta would take with a warning.
     """
 
     def __init__(
         self,
         store: Store,
         misbehaving: Misbehaving,
-        pixels: Mapping[str, str] | None,
+        access: Access,
         on_records: Callable[[list[int]], None],
         stopping: Event,
+        *,
+        strict: bool = False,
     ) -> None:
         self._store = store
         self._misbehaving = misbehaving
-        self._graph = Graph(store, misbehaving, pixels)
+        self._access = access
+        self._strict = strict
+        self._graph = Graph(store, misbehaving, access, strict=strict)
         self._on_records = on_records
         self._stopping = stopping
         self._api: dict[tuple[str, str], Callable[[Request], Response]] = {
@@ -109,7 +115,7 @@ class Endpoints:
     def _graph_call(self, request: Request) -> Response:
         match = _GRAPH_EVENTS.fullmatch(request.path)
         if match and request.method != "POST":
-            return json_response(unknown_object(match[1]).body(), 400)
+            return json_response(unknown_object(match[1], request.method).body(), 400)
         if match:
             response, ids = self._graph.send_events(request, match[1])
             self._on_records(ids)
@@ -134,23 +140,35 @@ class Endpoints:
         return Response(200, _GIF, "image/gif", headers)
 
     def _record_hit(self, request: Request) -> None:
-        now = self._store.clock()
-        copy = read_hit(request, now)
-        if copy is not None and self._graph.knows(copy.pixel):
-            self._on_records(self._store.add([copy]))
-            return
-        self._store.reject(
-            {
-                "received": now,
-                "channel": "browser",
-                "pixel": copy.pixel if copy else "",
-                "status": 200,
-                "count": 1,
-                "event_names": [copy.event_name] if copy else [],
-                "simulated": False,
-                "error": {"message": "Unknown pixel id" if copy else "No pixel id, or no event"},
-            }
-        )
+        """Keep a hit or refuse it. Its sender cannot know: Meta answers both with the image."""
+        copy = read_hit(request, self._store.clock())
+        try:
+            self._check_hit(copy)
+        except GraphError as error:
+            self._store.reject(self._rejected_hit(copy, error))
+        else:
+            self._on_records(self._store.add([copy] if copy else []))
+
+    def _check_hit(self, copy: Copy | None) -> None:
+        if copy is None:
+            raise GraphError(200, 0, "No pixel id, or no event")
+        if not self._access.knows(copy.pixel):
+            raise GraphError(200, 0, "Unknown pixel id")
+        if self._strict:
+            check_strictly(copy)
+
+    def _rejected_hit(self, copy: Copy | None, error: GraphError) -> dict[str, Any]:
+        return {
+            "received": self._store.clock(),
+            "channel": "browser",
+            "pixel": copy.pixel if copy else "",
+            "status": 200,
+            "count": 1,
+            "event_names": [copy.event_name] if copy else [],
+            "simulated": False,
+            "strict": error.strict,
+            "error": error.body()["error"] if error.strict else {"message": error.message},
+        }
 
     # The live page
 
@@ -172,7 +190,7 @@ class Endpoints:
     def _events(self, request: Request) -> Response:
         limit = dict(parse_qsl(request.query)).get("limit", "")
         changes = self._store.changes(0, int(limit) if limit.isdecimal() else self._store.capacity)
-        return json_response(self._with_misbehaviour(changes))
+        return json_response(self._with_modes(changes))
 
     def _clear(self, _request: Request) -> Response:
         self._store.clear()
@@ -200,7 +218,7 @@ class Endpoints:
         """Server-sent events: one ``snapshot``, then ``changes`` as they come."""
         seen = self._store.changes(0, SNAPSHOT)
         yield b"retry: 1000\n\n"
-        yield _sse("snapshot", self._with_misbehaviour(seen))
+        yield _sse("snapshot", self._with_modes(seen))
         while not self._stopping.is_set():
             if not self._store.wait(seen["generation"], seen["sequence"], _HEARTBEAT):
                 yield b": still here\n\n"
@@ -211,11 +229,14 @@ class Endpoints:
                 newer = self._store.changes(0, SNAPSHOT)
             name = "changes" if newer["generation"] == seen["generation"] else "snapshot"
             seen = newer
-            yield _sse(name, self._with_misbehaviour(newer))
+            yield _sse(name, self._with_modes(newer))
 
-    def _with_misbehaviour(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def _with_modes(self, changes: dict[str, Any]) -> dict[str, Any]:
         fault = self._misbehaving.current
-        return changes | {"misbehaviour": fault.as_json() if fault else None}
+        return changes | {
+            "misbehaviour": fault.as_json() if fault else None,
+            "strict": self._strict,
+        }
 
 
 def _sse(name: str, value: object) -> bytes:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wagtail_metapixel.sandbox.graph_errors import (
     GraphError,
+    bad_proof,
     bad_token,
+    missing_token,
     trace_id,
     unknown_object,
 )
 from wagtail_metapixel.sandbox.hits import is_pixel_id
 from wagtail_metapixel.sandbox.records import Copy
-from wagtail_metapixel.sandbox.user_data import without_empty
+from wagtail_metapixel.sandbox.strictness import check_strictly
+from wagtail_metapixel.sandbox.user_data import without_plain_text
 from wagtail_metapixel.sandbox.validation import check_request
 from wagtail_metapixel.sandbox.wire import (
     Request,
@@ -34,29 +38,56 @@ if TYPE_CHECKING:
 _CREATED: Final = "2026-01-01T00:00:00+0000"
 
 
+class Access(NamedTuple):
+    """Who may call. ``pixels`` gives each known pixel its token; None knows every pixel.
+
+    With an ``app_secret`` every call needs its ``appsecret_proof``, as with an app at Meta that
+    demands one.
+    """
+
+    pixels: Mapping[str, str] | None = None
+    app_secret: str = ""
+
+    def knows(self, pixel: str) -> bool:
+        return self.pixels is None or pixel in self.pixels
+
+    def check(self, request: Request, params: dict[str, Any], pixel: str) -> None:
+        """Raise :class:`GraphError` unless the token of a call is good for ``pixel``."""
+        token, proof = access_token(request, params), str(params.get("appsecret_proof", ""))
+        if not token:
+            raise missing_token()
+        if self.pixels is not None and not any(_equal(token, t) for t in self.pixels.values()):
+            raise bad_token("Invalid OAuth access token - Cannot parse access token")
+        if self.app_secret and not _equal(proof, _proof(self.app_secret, token)):
+            raise bad_proof()
+        if not is_pixel_id(pixel):
+            message = f"(#803) Some of the aliases you requested do not exist: {pixel[:40]}"
+            raise GraphError(404, 803, message)
+        if self.pixels is not None and not _equal(token, self.pixels.get(pixel, "")):
+            raise unknown_object(pixel, request.method)
+
+
 class Graph:
-    """Answers Graph calls. ``pixels`` gives each known pixel its token; None knows every pixel."""
+    """Answers Graph calls. ``strict`` refuses what Meta would take with a warning."""
 
     def __init__(
-        self, store: Store, misbehaving: Misbehaving, pixels: Mapping[str, str] | None
+        self, store: Store, misbehaving: Misbehaving, access: Access, *, strict: bool
     ) -> None:
         self._store = store
         self._misbehaving = misbehaving
-        self._pixels = pixels
-
-    def knows(self, pixel: str) -> bool:
-        return self._pixels is None or pixel in self._pixels
+        self._access = access
+        self._strict = strict
 
     def send_events(self, request: Request, pixel: str) -> tuple[Response, list[int]]:
         """``POST /{version}/{pixel}/events``: the answer, and the ids of the records it made."""
         batch = _Batch()
         try:
             fault = self._read(request, pixel, batch)
+            copies = self._copies(pixel, batch)
         except GraphError as error:
             self._store.reject(_rejection(pixel, batch, error, self._store.clock()))
             return json_response(error.body(), error.status, error.headers), []
-        now = self._store.clock()
-        ids = self._store.add([_copy(pixel, event, batch.params, now) for event in batch.events])
+        ids = self._store.add(copies)
         answer = json_response(
             {"events_received": len(ids), "messages": [], "fbtrace_id": trace_id()}
         )
@@ -66,29 +97,24 @@ class Graph:
         """Fill ``batch`` and return the fault to spoil the answer with; raise every refusal."""
         batch.params = parameters(request)
         batch.events = events(batch.params)
-        ids = frozenset(str(event_id) for event_id in batch.values("event_id"))
+        ids = frozenset(i for i in batch.values("event_id") if isinstance(i, str))
         fault = self._misbehaving.take(pixel, ids)
         if fault is not None and (refusal := fault.refusal()) is not None:
             batch.simulated = True
             raise refusal
-        self._check_access(access_token(request, batch.params), pixel)
+        self._access.check(request, batch.params, pixel)
         check_request(batch.params, batch.events, self._store.clock())
         if fault is not None and (refusal := fault.refusal_of(batch.events)) is not None:
             batch.simulated = True
             raise refusal
         return fault
 
-    def _check_access(self, token: str, pixel: str) -> None:
-        if not token:
-            raise bad_token("An access token is required to request this resource.")
-        known = self._pixels
-        if known is not None and not any(_equal(token, other) for other in known.values()):
-            raise bad_token("Invalid OAuth access token - Cannot parse access token")
-        if not is_pixel_id(pixel):
-            message = f"(#803) Some of the aliases you requested do not exist: {pixel[:40]}"
-            raise GraphError(404, 803, message)
-        if known is not None and not _equal(token, known.get(pixel, "")):
-            raise unknown_object(pixel)
+    def _copies(self, pixel: str, batch: _Batch) -> list[Copy]:
+        now = self._store.clock()
+        copies = [_copy(pixel, event, batch.params, now) for event in batch.events]
+        for index, copy in enumerate(copies) if self._strict else ():
+            check_strictly(copy, f"$['data'][{index}]")
+        return copies
 
     def look_at_pixel(self, request: Request, pixel: str) -> Response:
         """``GET /{version}/{pixel}?fields=``: the connection check."""
@@ -97,7 +123,7 @@ class Graph:
             fault = self._misbehaving.current
             if fault and fault.mode == "expired_token" and (refusal := fault.refusal()):
                 raise refusal
-            self._check_access(access_token(request, params), pixel)
+            self._access.check(request, params, pixel)
             return json_response(self._facts(pixel, str(params.get("fields", "id"))))
         except GraphError as error:
             return json_response(error.body(), error.status, error.headers)
@@ -150,11 +176,13 @@ def _rejection(pixel: str, batch: _Batch, error: GraphError, now: float) -> dict
         "count": len(batch.events),
         "event_names": list(dict.fromkeys(names))[:10],
         "simulated": batch.simulated,
+        "strict": error.strict,
         "error": error.body()["error"],
     }
 
 
 def _copy(pixel: str, event: dict[str, Any], params: dict[str, Any], now: float) -> Copy:
+    user_data, unhashed = without_plain_text(event["user_data"])
     return Copy(
         channel="server",
         pixel=pixel,
@@ -166,7 +194,8 @@ def _copy(pixel: str, event: dict[str, Any], params: dict[str, Any], now: float)
         event_source_url=event.get("event_source_url") or "",
         referrer_url=event.get("referrer_url") or "",
         custom_data=event.get("custom_data") or {},
-        user_data=without_empty(event["user_data"]),
+        user_data=user_data,
+        unhashed=unhashed,
         data_processing_options=_data_processing(event),
         test_event_code=params.get("test_event_code") or "",
         agent=params.get("partner_agent") or "",
@@ -183,6 +212,12 @@ def _data_processing(event: dict[str, Any]) -> tuple[str, ...]:
 
 def _equal(token: str, other: str) -> bool:
     return hmac.compare_digest(token.encode("utf-8", "replace"), other.encode())
+
+
+def _proof(app_secret: str, token: str) -> str:
+    return hmac.new(
+        app_secret.encode(), token.encode("utf-8", "replace"), hashlib.sha256
+    ).hexdigest()
 
 
 def _iso(seconds: float) -> str:

@@ -7,7 +7,8 @@
         [event] = sandbox.events()
         assert event["status"] == "deduplicated"
 
-It needs neither a database nor Django's settings, and listens on this machine only.
+``SandboxServer(strict=True)`` also refuses what Meta takes with a warning: for a test suite that
+wants nothing to warn of. It needs neither a database nor Django's settings, and listens on this machine only.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from wagtail_metapixel.sandbox.endpoints import Endpoints
+from wagtail_metapixel.sandbox.graph import Access
 from wagtail_metapixel.sandbox.misbehaviour import Misbehaving, Misbehaviour
 from wagtail_metapixel.sandbox.store import MAX_RECORDS, Store
 from wagtail_metapixel.sandbox.transport import HTTPServer
@@ -46,20 +48,24 @@ class SandboxServer:
     """A stand-in for ``graph.facebook.com``, ``connect.facebook.net`` and ``www.facebook.com``.
 
     ``pixels`` gives each known pixel id its access token; without it every pixel and every token
-    is good. ``port`` 0 takes a free one. ``on_event`` is called with the record of each copy that
-    came in, ``on_rejection`` with each refused request, both as JSON objects and from the thread
-    that serves the request. ``clock`` gives Unix seconds.
+    is good. ``port`` 0 takes a free one. With ``strict``, what Meta takes and only warns about is
+    refused, with a text that says so. With an ``app_secret``, every Graph call needs the
+    ``appsecret_proof`` made with it. ``on_event`` is called with the record of each copy that came
+    in, ``on_rejection`` with each refused request, both as JSON objects and from the thread that
+    serves the request. ``clock`` gives Unix seconds.
 
     Raises :class:`ValueError` for a host that others can reach, and :class:`OSError` from
     :meth:`start` if the port is taken.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each a thing a test may want to be different
         self,
         host: str = "127.0.0.1",
         port: int = 0,
         pixels: Mapping[str, str] | None = None,
         *,
+        strict: bool = False,
+        app_secret: str = "",
         on_event: Callable[[dict[str, Any]], None] | None = None,
         on_rejection: Callable[[dict[str, Any]], None] | None = None,
         max_records: int = MAX_RECORDS,
@@ -68,6 +74,7 @@ class SandboxServer:
         if not is_loopback(host):
             raise ValueError("host: must be a loopback address, such as 127.0.0.1")
         self.host = host
+        self.strict = strict
         self._port = port
         self._on_event = on_event
         self.store = Store(max_records, clock, on_rejection)
@@ -75,7 +82,12 @@ class SandboxServer:
         self._stopping = Event()
         self._log = RequestLog()
         self._endpoints = Endpoints(
-            self.store, self._misbehaving, pixels, self._announce, self._stopping
+            self.store,
+            self._misbehaving,
+            Access(pixels, app_secret),
+            self._announce,
+            self._stopping,
+            strict=strict,
         )
         self._http: HTTPServer | None = None
         self._thread: Thread | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
-from wagtail_metapixel.sandbox.graph_errors import GraphError, invalid_parameter
+from wagtail_metapixel.sandbox.graph_errors import invalid_call, invalid_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,18 +72,27 @@ def json_response(
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Strict JSON: ``NaN`` and ``Infinity`` are errors.
+    """Strict JSON: ``NaN`` and ``Infinity`` are errors, and so is ``1e400``, which becomes one.
+
+    Of a key that stands twice in one object, the last counts.
 
     Raises :class:`ValueError`, also for text that is nested too deep or is not UTF-8.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
 
 
 def parameters(request: Request) -> dict[str, Any]:
@@ -116,9 +126,9 @@ def _json_object(body: bytes) -> dict[str, Any]:
     try:
         value = parse_json(body)
     except ValueError:
-        raise GraphError(400, 100, "(#100) The body is not valid JSON") from None
+        raise invalid_call("data", "must be valid JSON") from None
     if not isinstance(value, dict):
-        raise GraphError(400, 100, "(#100) The JSON body must be an object")
+        raise invalid_call("data", "must stand in a JSON object")
     return value
 
 
@@ -141,10 +151,10 @@ def events(params: dict[str, Any]) -> list[Any]:
     is what Meta's own SDK for Python sends. Raises :class:`GraphError`.
     """
     if "data" not in params:
-        raise GraphError(400, 100, "(#100) The parameter data is required")
+        raise invalid_call("data", "is required")
     data = _decoded(params["data"], "data")
     if not isinstance(data, list):
-        raise GraphError(400, 100, "(#100) param data must be an array.")
+        raise invalid_call("data", "must be an array")
     return [_decoded(item, f"$['data'][{index}]") for index, item in enumerate(data)]
 
 
@@ -154,7 +164,7 @@ def _decoded(value: Any, path: str) -> Any:
     try:
         return parse_json(value)
     except ValueError:
-        raise invalid_parameter(path, "Malformed JSON") from None
+        raise invalid_parameter(path, "is not valid JSON") from None
 
 
 def access_token(request: Request, params: dict[str, Any]) -> str:

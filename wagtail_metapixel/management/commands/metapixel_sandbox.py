@@ -36,6 +36,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--token", action="append", default=[], help="the access token of the --pixel before"
         )
+        parser.add_argument(
+            "--app-secret",
+            default="",
+            help="demand the appsecret_proof made with this secret of an app",
+        )
+        parser.add_argument(
+            "--strict",
+            action="store_true",
+            help="also refuse what Meta takes and only warns about, such as an event without"
+            " event_id; the refusal says that Meta would accept it. For a shop's own tests",
+        )
         parser.add_argument("--misbehave", choices=MODES, help="begin with this fault switched on")
         parser.add_argument("--event-id", default="", help="with --misbehave reject_id: the id")
         parser.add_argument(
@@ -75,6 +86,8 @@ class Command(BaseCommand):
             options["host"],
             options["port"],
             dict(zip(pixels, tokens, strict=True)) or None,
+            strict=options["strict"],
+            app_secret=options["app_secret"],
             on_event=self._print_event,
             on_rejection=self._print_rejection,
         )
@@ -97,6 +110,8 @@ class Command(BaseCommand):
 
     def _welcome(self, sandbox: SandboxServer) -> None:
         self.stdout.write(f"Sandbox for Meta at {sandbox.url}/ (the live page).")
+        if sandbox.strict:
+            self.stdout.write("Strict mode: what Meta only warns about is refused.")
         if sandbox.misbehaviour is not None:
             self.stdout.write(f"It {MODES[sandbox.misbehaviour.mode]}, until you switch it off.")
         self.stdout.write("Quit with Ctrl-C.\n")
@@ -128,7 +143,8 @@ class Command(BaseCommand):
         names = ", ".join(rejection["event_names"]) or "unreadable request"
         numbers = "/".join(str(error[key]) for key in ("code", "error_subcode") if key in error)
         text = error.get("error_user_msg") or error["message"]
-        self._print(f"{names:<22} refused {numbers}: {text}", self.style.ERROR)
+        whose = " (only in strict mode)" if rejection["strict"] else ""
+        self._print(f"{names:<22} refused {numbers}{whose}: {text}", self.style.ERROR)
 
     def _print(self, line: str, style: Any = str) -> None:
         # What was received may hold escape sequences, which a terminal would obey.

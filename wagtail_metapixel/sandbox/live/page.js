@@ -136,6 +136,7 @@ function receive(changes, snapshot) {
   offerPixels();
   showTotals(changes.totals);
   showFault(changes.misbehaviour);
+  byId("strict").hidden = !changes.strict;
   showState();
   if (!snapshot) tell(news, changes.rejections.length);
 }

@@ -248,12 +248,18 @@ function identity(record) {
   ]));
 }
 
+/** Says so if it was not Meta's rules that refused. */
+function whose(rejection) {
+  if (rejection.simulated) return "A fault that you switched on. ";
+  return rejection.strict ? "Only strict mode refuses this. " : "";
+}
+
 /** What the line of a refused request shows when it is opened. */
 export function refusedBody(rejection) {
   const error = rejection.error;
   return [
     h("div", { class: "verdict", "data-status": "rejected" },
-      h("p", {}, h("strong", {}, rejection.simulated ? "A fault that you switched on. " : ""),
+      h("p", {}, h("strong", {}, whose(rejection)),
         error.error_user_msg || error.message),
       rejection.count > 1 ? h("p", {}, `One such event refuses the whole request: none of its ${rejection.count} events was taken.`) : null),
     facts([
