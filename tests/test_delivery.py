@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
-from wagtail_metapixel import delivery, graph_api, outbox, signals
+from wagtail_metapixel import counters, delivery, graph_api, outbox, signals
 from wagtail_metapixel.delivery import Backoff, deliver_due
 from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
 from wagtail_metapixel.sandbox.server import SandboxServer
@@ -493,6 +493,22 @@ def test_of_all_rows_of_a_key_one_is_sent_and_the_others_are_duplicates(sandbox)
         an_hour_later()
     assert states() == [State.SENT, State.DUPLICATE, State.DUPLICATE]
     assert len(sandbox.requests) == 1
+
+
+def test_a_duplicate_that_says_something_else_is_told_apart(sandbox):
+    said = b'{"event_name":"Purchase","event_id":"%b","event_time":%d,"action_source":"website",'
+    said = said % (FACT["event_id"].encode(), timezone.now().timestamp())
+    said += b'"custom_data":{"value":%d,"currency":"EUR"}}'
+    for value in (5, 5, 7):
+        OutboxEventFactory(**FACT | {"event_name": "Purchase"}, event=said % value)
+    counters.clear()
+    for _ in range(2):
+        deliver_due()
+        an_hour_later()
+    assert states() == [State.SENT, State.DUPLICATE, State.DUPLICATE]
+    reasons = OutboxEvent.objects.order_by("pk").values_list("reason", flat=True)
+    assert ["with other parameters" in reason for reason in reasons] == [False, False, True]
+    assert [item.kind for item in counters.waiting()].count(counters.DIAGNOSTIC) == 1
 
 
 def test_when_meta_rejects_the_first_the_second_may_tell_the_fact(sandbox):

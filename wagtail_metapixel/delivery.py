@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from wagtail_metapixel import conf, graph_api, outbox, payloads, signals, site_settings
+from wagtail_metapixel import conf, counters, graph_api, outbox, payloads, signals, site_settings
 from wagtail_metapixel.catalogue import MAX_EVENTS_PER_REQUEST
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import OutboxEvent, State
@@ -101,9 +101,22 @@ class _Batch:
         for reason, rows in self._closed().items():
             self._release(rows, OFF_WAIT, reason)
         duplicates, waiting = outbox.decide_keys(self.rows, using=self.using)
-        self._finish(duplicates, State.DUPLICATE, "Another row told the same fact.")
+        self._finish_duplicates(duplicates)
         self._release(waiting, KEY_WAIT, "")
         self._keep_one_of_each_key()
+
+    def _finish_duplicates(self, rows: Sequence[OutboxEvent]) -> None:
+        contrary = outbox.contradictions(rows, using=self.using)
+        for row in contrary:
+            told = f"{row.event_name}: one key was told with different parameters"
+            counters.add(counters.Item(counters.DIAGNOSTIC, told, row.event_name, row.site_pk))
+        self._finish(
+            contrary,
+            State.DUPLICATE,
+            "Another row told the same fact, with other parameters: the first one counts.",
+        )
+        same = [row for row in rows if row not in contrary]
+        self._finish(same, State.DUPLICATE, "Another row told the same fact.")
 
     def groups(self) -> Iterable[list[OutboxEvent]]:
         """Return the rows by pixel and test code: they never share a request."""

@@ -8,8 +8,9 @@ token, so a worker that wakes up late changes nothing.
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -124,6 +125,42 @@ def is_recorded(event_id: str, site_pk: int, *, using: str) -> bool:
     """Tell whether this event of a site was recorded at all."""
     rows = OutboxEvent.objects.using(using).filter(event_id=event_id, site_pk=site_pk)
     return rows.exists()
+
+
+# Reading
+
+_READABLE = (
+    "pixel_id", "site_pk", "event", "user_data", "state", "recorded_at", "final_at",
+)  # fmt: skip
+
+
+def recorded_since(
+    *,
+    using: str,
+    moment: datetime,
+    pixel_ids: Collection[str] = (),
+    site_pks: Collection[int] = (),
+) -> tuple[int, Iterator[dict[str, Any]]]:
+    """Return how many rows were recorded from ``moment`` on, and an iterator over them as dicts.
+
+    Oldest first, in pieces, so that memory stays flat. Leaves out what only repeats a keyed fact
+    that another row tells. Empty collections stand for all.
+    """
+    rows = OutboxEvent.objects.using(using).filter(recorded_at__gte=moment)
+    if pixel_ids:
+        rows = rows.filter(pixel_id__in=pixel_ids)
+    if site_pks:
+        rows = rows.filter(site_pk__in=site_pks)
+    earlier = OutboxEvent.objects.filter(
+        ~Q(state=State.REJECTED),
+        event_id=OuterRef("event_id"),
+        event_name=OuterRef("event_name"),
+        pixel_id=OuterRef("pixel_id"),
+        pk__lt=OuterRef("pk"),
+        keyed=True,
+    )
+    rows = rows.exclude(state=State.DUPLICATE).exclude(Q(Exists(earlier), keyed=True))
+    return rows.count(), rows.order_by("pk").values(*_READABLE).iterator(chunk_size=500)
 
 
 # Claiming
@@ -279,6 +316,28 @@ def decide_keys(
         if key.row_id != row.pk:
             (duplicates if key.settled else waiting).append(row)
     return duplicates, waiting
+
+
+def contradictions(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEvent]:
+    """Return the duplicates that say something else than the row that speaks for their key.
+
+    Only as long as that row is kept.
+    """
+    if not rows:
+        return []
+    ids = {row.event_id for row in rows}
+    speaking = SentKey.objects.using(using).filter(event_id__in=ids).values("row_id")
+    first = {
+        tuple(_key(row).values()): _parameters(row)
+        for row in OutboxEvent.objects.using(using).filter(pk__in=speaking)
+    }
+    # A row whose key is not there any more contradicts nothing it can be held against.
+    known = [row for row in rows if tuple(_key(row).values()) in first]
+    return [row for row in known if first[tuple(_key(row).values())] != _parameters(row)]
+
+
+def _parameters(row: OutboxEvent) -> Any:
+    return json.loads(bytes(row.event)).get("custom_data")
 
 
 def _settle_keys(rows: Iterable[OutboxEvent], state: State, using: str) -> None:
