@@ -18,11 +18,19 @@ def main() -> None:
         os.environ.setdefault("METAPIXEL_TEST_DATABASE", f"sqlite:///{Path(folder) / 'db.sqlite3'}")
         django.setup()
         prepare()
-        from benchmarks import commit_to_receipt, page_cost, script_size  # noqa: PLC0415
+        from benchmarks import (  # noqa: PLC0415
+            build_event,
+            commit_to_receipt,
+            import_cost,
+            memory,
+            page_cost,
+            script_size,
+        )
 
         print(f"Python {platform.python_version()}, Django {django.__version__}", end=", ")
         print(f"{os.cpu_count()} cores, {sys.platform}")
-        for benchmark in (script_size, page_cost, commit_to_receipt):
+        every = (script_size, import_cost, build_event, memory, page_cost, commit_to_receipt)
+        for benchmark in every:
             print()
             for line in benchmark.report():
                 print(line, flush=True)

@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.views.debug import ExceptionReporter
 
 from tests.factories import PIXEL_ID, TOKEN
-from wagtail_metapixel import graph_api, payloads
+from wagtail_metapixel import exchange, graph_api, payloads
 from wagtail_metapixel.graph_api import Kind
 from wagtail_metapixel.sandbox.server import SandboxServer
 
@@ -211,7 +212,7 @@ def test_token_stands_in_no_error_report_with_its_variables(post, monkeypatch):
     def broken(*_args, **_kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(graph_api.requests.Session, "request", broken)
+    monkeypatch.setattr(requests.Session, "request", broken)
     with pytest.raises(MemoryError) as raised:
         post(reply())
     report = ExceptionReporter(None, raised.type, raised.value, raised.tb).get_traceback_html()
@@ -223,7 +224,7 @@ def test_token_stands_in_no_error_report_with_its_variables(post, monkeypatch):
 
 
 def test_reply_is_read_only_up_to_its_cap(post, monkeypatch):
-    monkeypatch.setattr(graph_api, "REPLY_BYTES", 100_000)
+    monkeypatch.setattr(exchange, "REPLY_BYTES", 100_000)
     read = []
     monkeypatch.setattr(graph_api, "_json", lambda text: read.append(len(text)))
     answer, _ = post([reply(200, b" " * 5_000_000)])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
+from contextlib import contextmanager
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -108,16 +111,74 @@ def test_test_code_stands_beside_the_events():
     assert json.loads(body)["test_event_code"] == "TEST1"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_number_that_json_has_no_word_for_is_an_error(value):
+@contextmanager
+def encoder(name):
+    """Encode with orjson, or as a site does that has not got it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(payloads, "HAS_ORJSON", name == "orjson")
+        yield
+
+
+@pytest.fixture(params=["json", "orjson"])
+def either(request):
+    with encoder(request.param):
+        yield request.param
+
+
+def same(first, second):
+    """Compare two JSON values; unlike ``==``, tell 1 from 1.0 and from True, and 0.0 from -0.0."""
+    return repr(first) == repr(second)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"value": x}, lambda x: [None, {"a": x}]])
+def test_number_that_json_has_no_word_for_is_an_error(value, wrap, either):
     with pytest.raises(ValueError, match="JSON"):
-        payloads.dump({"value": value})
+        payloads.dump(wrap(value))
 
 
-@hypothesis_settings(max_examples=50)
+@hypothesis_settings(max_examples=100)
+@example({"a": None, "b": "null", "c": 2**64, "d": -(2**63) - 1})
+@example([1e16, 1e-7, 1e22, -0.0, 0.1 + 0.2, 5e-324, 1.7976931348623157e308])
 @given(json_values)
-def test_dump_loses_nothing(value):
-    assert json.loads(payloads.dump(value)) == value
+def test_dump_loses_nothing_and_both_encoders_say_the_same(value):
+    for name in ("json", "orjson"):
+        with encoder(name):
+            assert same(json.loads(payloads.dump(value)), value)
+
+
+@hypothesis_settings(max_examples=100)
+@example('\x00\x1f\x7f\x80\u2028"\\/<é🛒')
+@given(texts)
+def test_a_text_is_the_same_bytes_from_both_encoders(text):
+    with encoder("json"):
+        expected = payloads.dump({text: [text]})
+    with encoder("orjson"):
+        assert payloads.dump({text: [text]}) == expected
+
+
+def test_number_of_more_than_64_bits_is_written_as_it_is(either):
+    assert payloads.dump([2**64, -(2**70)]) == b"[18446744073709551616,-1180591620717411303424]"
+
+
+def test_key_that_is_a_number_becomes_a_text(either):
+    assert payloads.dump({1: 2}) == b'{"1":2}'
+
+
+def test_half_a_surrogate_pair_is_an_error(either):
+    with pytest.raises(ValueError, match="surrogates"):
+        payloads.dump("\ud800")
+
+
+@pytest.mark.parametrize("value", [date(2026, 1, 1), {1, 2}, b"x", 1j], ids=str)
+def test_what_is_no_json_is_not_guessed_at(value, either):
+    with pytest.raises(TypeError):
+        payloads.dump(value)
+
+
+@pytest.mark.parametrize("value", [12.5, 0.1, 1234.56, 100.0, 10**15, 1.234, 0])
+def test_an_amount_is_the_same_bytes_from_both_encoders(value, either):
+    assert payloads.dump(value) == repr(value).encode()
 
 
 @hypothesis_settings(max_examples=50)

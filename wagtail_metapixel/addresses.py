@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, unquote
 
 from wagtail_metapixel import catalogue
 from wagtail_metapixel.catalogue import LIST_MAX
@@ -30,8 +30,11 @@ _SECRETS = frozenset(
 _LONG_RUN = re.compile(r"[A-Za-z0-9]{20,}")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32,}")
 _CLICK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
+_HOST_MAX = 253
+"""Characters of a name in the DNS."""
 _QUERY_VALUE_MAX = 200
 _HARMLESS_MAX = 1000
+_ESCAPES_MAX = 3
 _SAFE = "/%:@!$&'()*+,;=~-._?"
 
 
@@ -62,6 +65,8 @@ def _clean_base(base: str) -> str | None:
     if match is None:
         return None
     scheme, host, port, path = match.groups()
+    if len(host) > _HOST_MAX:
+        return None
     path = _without_secrets(path) if path else "/"
     if not path.isascii() or " " in path:
         path = quote(path, safe=_SAFE)
@@ -87,7 +92,7 @@ def _without_secrets(path: str) -> str:
         return path
     kept: list[str] = []
     for segment in path.split("/"):
-        plain = unquote(segment)
+        plain = _plain(segment)
         if EMAIL.search(plain) or _is_secret(plain):
             continue
         kept.append(segment)
@@ -120,7 +125,7 @@ def _kept(query: str, keep: frozenset[str]) -> str:
     kept: dict[str, str] = {}
     for pair in query.split("&", LIST_MAX):
         name, _equals, value = pair.partition("=")
-        wanted = name in keep or name.startswith(prefixes)
+        wanted = name in keep or (name.startswith(prefixes) and name.isidentifier())
         if wanted and name not in kept and _is_harmless(name, value):
             kept[name] = pair
     text = f"?{'&'.join(kept.values())}" if kept else ""
@@ -133,4 +138,17 @@ def _is_harmless(name: str, value: str) -> bool:
         return bool(_CLICK_ID.fullmatch(value))
     if value.isalnum():
         return len(value) <= _QUERY_VALUE_MAX
-    return 0 < len(value) <= _QUERY_VALUE_MAX and not EMAIL.search(unquote_plus(value))
+    return (
+        0 < len(value) <= _QUERY_VALUE_MAX
+        and value.isprintable()
+        and not EMAIL.search(_plain(value.replace("+", " ")))
+    )
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` without its escapes; what went through a redirect may have them twice."""
+    for _ in range(_ESCAPES_MAX):
+        if "%" not in text:
+            break
+        text = unquote(text)
+    return text

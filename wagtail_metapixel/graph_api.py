@@ -1,44 +1,35 @@
 """HTTP to Meta's Graph API, and nothing else.
 
 The token travels in the ``Authorization`` header and stands in no address, text or exception.
-Redirects are off, the reply is cut at :data:`REPLY_BYTES`, and one deadline holds for the whole
-request. What Meta answered is sorted into five classes, see :class:`Answer`.
+Redirects are off, the reply is cut at a length, and one deadline holds for the whole request:
+``exchange.py`` sees to that. What Meta answered is sorted into five classes, see :class:`Answer`.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
 import json
 import logging
 import math
-import socket
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import requests
-import urllib3
 from django.views.decorators.debug import sensitive_variables
 
 from wagtail_metapixel import conf
 
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+    from wagtail_metapixel.exchange import Connection, Reply
+
 logger = logging.getLogger("wagtail_metapixel")
 
-REPLY_BYTES = 1_000_000
 PAUSE_SECONDS = 60.0
 """How long to pause when Meta asks to slow down and names no time."""
 PAUSE_CAP_SECONDS = 3600.0
-NOT_CONNECTED = (
-    "NewConnectionError",
-    "NameResolutionError",
-    "ConnectTimeout",
-    "CERTIFICATE_VERIFY_FAILED",
-    "Tunnel connection failed",
-)
 _local = threading.local()
 
 TRANSIENT_CODES = frozenset({1, 2, 5000})
@@ -79,10 +70,10 @@ class Answer:
 def post_events(pixel_id: str, token: str, body: bytes, *, count: int) -> Answer:
     """Send one request of ``count`` events to ``pixel_id``. Never raises for what Meta does."""
     url = f"{conf.graph_url()}/{conf.graph_version()}/{pixel_id}/events"
-    status, reply, reply_headers, failure = _exchange("POST", url, _Bearer(token), body)
-    if failure is not None:
-        return failure
-    return classify(status, reply, reply_headers, count=count)
+    reply = _exchange("POST", url, _Bearer(token), body)
+    if reply.failure:
+        return _failed(reply)
+    return classify(reply.status, reply.body, reply.headers, count=count)
 
 
 @sensitive_variables("token")
@@ -92,20 +83,20 @@ def get_pixel(pixel_id: str, token: str) -> Answer:
     A failing read proves nothing: tokens that may only send are normal.
     """
     url = f"{conf.graph_url()}/{conf.graph_version()}/{pixel_id}?fields=id,name"
-    status, reply, reply_headers, failure = _exchange("GET", url, _Bearer(token), None)
-    if failure is not None:
-        return failure
-    if status == 200 and isinstance(_json(reply), dict):
+    reply = _exchange("GET", url, _Bearer(token), None)
+    if reply.failure:
+        return _failed(reply)
+    if reply.status == 200 and isinstance(_json(reply.body), dict):
         return Answer(kind=Kind.ACCEPTED, message="The pixel answered.")
-    return classify(status, reply, reply_headers, count=0)
+    return classify(reply.status, reply.body, reply.headers, count=0)
 
 
 def close() -> None:
     """Close this thread's connection."""
-    session: requests.Session | None = getattr(_local, "session", None)
-    if session is not None:
-        session.close()
-        _local.session = None
+    connection: Connection | None = getattr(_local, "connection", None)
+    if connection is not None:
+        connection.close()
+        _local.connection = None
 
 
 def classify(status: int, reply: bytes, headers: Mapping[str, str], *, count: int) -> Answer:
@@ -202,130 +193,42 @@ def _json(reply: bytes) -> Any:
         return None
 
 
-# One exchange
+# The connection
 
 
-def _exchange(
-    method: str, url: str, bearer: _Bearer, body: bytes | None
-) -> tuple[int, bytes, Mapping[str, str], Answer | None]:
-    limit = conf.seconds("REQUEST_TIMEOUT")
-    _local.deadline = time.monotonic() + limit
-    try:
-        response = _session(url).request(
-            method,
-            url,
-            data=body,
-            auth=bearer,
-            headers={"Content-Type": "application/json"} if body else {},
-            timeout=(min(limit, 3.05), limit),
-            allow_redirects=False,
-            stream=True,
-        )
-        with response:
-            reply = _read(response)
-    except requests.exceptions.ConnectTimeout:
-        return 0, b"", {}, Answer(kind=Kind.TRANSIENT, message="Meta could not be reached in time.")
-    except requests.exceptions.ConnectionError as error:
-        close()
-        return 0, b"", {}, _broken_connection(error)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        close()
-        return (
-            0,
-            b"",
-            {},
-            Answer(kind=Kind.UNKNOWN, message=f"{type(error).__name__} while sending"),
-        )
-    return response.status_code, reply, response.headers, None
+def _exchange(method: str, url: str, bearer: _Bearer, body: bytes | None) -> Reply:
+    return _connection().exchange(method, url, bearer, body)
 
 
-def _broken_connection(error: BaseException) -> Answer:
-    # urllib3 names the step that failed only in its text: a connection that was never made
-    # carried no event, one that broke later may have.
-    text = repr(error)
-    if any(step in text for step in NOT_CONNECTED):
-        return Answer(kind=Kind.TRANSIENT, message="Meta could not be reached.")
-    return Answer(kind=Kind.UNKNOWN, message="The connection broke while waiting for Meta.")
+def _connection() -> Connection:
+    connection: Connection | None = getattr(_local, "connection", None)
+    if connection is None:
+        from wagtail_metapixel.exchange import Connection  # noqa: PLC0415
+
+        connection = _local.connection = Connection()
+    return connection
 
 
-def _read(response: requests.Response) -> bytes:
-    reply = bytearray()
-    while len(reply) < REPLY_BYTES:
-        part = response.raw.read1(65536, decode_content=True)
-        if not part:
-            break
-        reply += part
-    return bytes(reply[:REPLY_BYTES])
+def _failed(reply: Reply) -> Answer:
+    kind = Kind.UNKNOWN if reply.was_sent else Kind.TRANSIENT
+    return Answer(kind=kind, message=reply.failure)
 
 
-def _session(url: str) -> requests.Session:
-    session: requests.Session | None = getattr(_local, "session", None)
-    if session is None:
-        session = _local.session = requests.Session()
-        session.headers["User-Agent"] = "wagtail-metapixel"
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _Adapter())
-    # A proxy from the environment may lead to Meta, never to the sandbox on this machine.
-    session.trust_env = not conf.is_loopback(url)
-    return session
-
-
-class _Bearer(requests.auth.AuthBase):
+class _Bearer:
     """The token as ``Authorization`` header.
 
     As an ``auth`` object rather than a header: a ``.netrc`` entry for the host would overwrite the
     header, and this object's ``repr`` shows nothing.
     """
 
+    __slots__ = ("_token",)
+
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-
-# The deadline: a socket's own timeout starts anew with every byte, and a reply may drip
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Makes connections whose replies end at the deadline of the request."""
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = _HTTPSConnection if pool.scheme == "https" else _HTTPConnection
-        return pool
-
-
-class _Reply(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock))
-
-
-class _UntilDeadline(io.RawIOBase):
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
-        self._raw = raw
-        self._socket = sock
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = _local.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the request took too long")
-        self._socket.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _HTTPConnection(urllib3.connection.HTTPConnection):
-    response_class = _Reply
-
-
-class _HTTPSConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Reply
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A token is not pickled.")

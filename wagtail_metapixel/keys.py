@@ -16,15 +16,17 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core import signing
 from django.db.models import Model
 
 from wagtail_metapixel import conf
 from wagtail_metapixel.exceptions import ConfigurationError, EventError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 DECLARATION_SALT = "wagtail_metapixel.declaration"
 TICKET_SALT = "wagtail_metapixel.ticket"
@@ -130,6 +132,8 @@ def encrypt(data: bytes) -> bytes:
 
 def decrypt(data: bytes) -> bytes | None:
     """Return the decrypted bytes, or ``None`` when no present key opens them."""
+    from cryptography.fernet import InvalidToken  # noqa: PLC0415
+
     try:
         return _fernet().decrypt(bytes(data))
     except InvalidToken:
@@ -137,6 +141,9 @@ def decrypt(data: bytes) -> bytes | None:
 
 
 def _fernet() -> MultiFernet:
+    # Ten milliseconds that a process which only renders pages can do without.
+    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415
+
     given = conf.get("ENCRYPTION_KEYS")
     if not given:
         return MultiFernet([Fernet(key) for key in _derived_keys()])

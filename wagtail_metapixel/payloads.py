@@ -11,6 +11,15 @@ from typing import Any
 
 from wagtail_metapixel.events import Event
 
+try:
+    import orjson
+
+    HAS_ORJSON = True
+    _STRICT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+except ImportError:
+    HAS_ORJSON = False
+"""Whether the extra ``orjson`` is installed."""
+
 VERSION = 1
 """Version of the stored bytes; a row of a version not known here waits for its code."""
 
@@ -20,13 +29,27 @@ SERVER_ONLY = frozenset({"net_revenue"})
 """Parameters that no browser gets to see."""
 
 
-# json.dumps() makes a new encoder for each call that is not made with its defaults.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+# json.dumps() makes a new encoder for each call that is not made with its defaults. What comes here
+# was built from plain values, so nothing in it can contain itself.
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
 
 
 def dump(value: Any) -> bytes:
-    """Return compact UTF-8 JSON. ``ValueError`` for NaN and infinity."""
-    return _encode(value).encode()
+    """Return compact UTF-8 JSON. ``ValueError`` for NaN and infinity.
+
+    With orjson installed, the same JSON in less time.
+    """
+    if not HAS_ORJSON:
+        return _encode(value).encode()
+    try:
+        data = orjson.dumps(value, option=_STRICT)
+    except TypeError:  # more than 64 bits, a key that is no text, half a surrogate
+        return _encode(value).encode()
+    # NaN and infinity have become null. There hardly is another one, so it is worth a second look;
+    # find(), because `in` would first try whether b"null" is a number.
+    return data if data.find(b"null") < 0 else _encode(value).encode()
 
 
 def server_event(event: Event) -> bytes:
@@ -43,6 +66,8 @@ def server_event(event: Event) -> bytes:
         body["referrer_url"] = event.referrer_url
     if event.custom_data:
         body["custom_data"] = event.custom_data
+    if event.options:
+        body.update(event.options)
     return dump(body)
 
 
