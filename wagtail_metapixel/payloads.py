@@ -52,6 +52,9 @@ def dump(value: Any) -> bytes:
     return data if data.find(b"null") < 0 else _encode(value).encode()
 
 
+_HEAD = b'{"partner_agent":%b,' % dump(PARTNER_AGENT)
+
+
 def server_event(event: Event) -> bytes:
     """Return the server event without ``user_data``, as JSON bytes."""
     body: dict[str, Any] = {
@@ -97,10 +100,8 @@ def stored_browser_event(event: bytes, pixel_ids: Iterable[str]) -> dict[str, An
 def request_body(rows: Iterable[tuple[bytes, bytes]], *, test_event_code: str = "") -> bytes:
     """Join stored ``(event, user_data)`` pairs to the body of one request."""
     data = b",".join(b'%b,"user_data":%b}' % (event[:-1], user) for event, user in rows)
-    head = b'{"partner_agent":%b,' % dump(PARTNER_AGENT)
-    if test_event_code:
-        head += b'"test_event_code":%b,' % dump(test_event_code)
-    return b'%b"data":[%b]}' % (head, data)
+    code = b'"test_event_code":%b,' % dump(test_event_code) if test_event_code else b""
+    return b'%b%b"data":[%b]}' % (_HEAD, code, data)
 
 
 def declaration(event_name: str, custom_data: Mapping[str, Any]) -> str:
