@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from wagtail_metapixel import catalogue
-from wagtail_metapixel.catalogue import DAY, HOUR, Limit, Parameter, StandardEvent
+from wagtail_metapixel import catalogue, match_keys, parameters
+from wagtail_metapixel.catalogue import DAY, HOUR, Limit, StandardEvent
 from wagtail_metapixel.meta_errors import ERRORS
+from wagtail_metapixel.parameters import Parameter
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "events.md"
 
@@ -156,12 +157,12 @@ _TYPES: Mapping[catalogue.Kind, str] = {
 
 def _parameters() -> str:
     head = ("parameter", "what it says", "type", "rule")
-    of_event = [_parameter_row(fact) for fact in catalogue.PARAMETERS.values()]
+    of_event = [_parameter_row(fact) for fact in parameters.PARAMETERS.values()]
     of_item = [
-        _parameter_row(fact, required=fact.name in catalogue.REQUIRED_OF_ITEM)
-        for fact in catalogue.ITEM_PARAMETERS.values()
+        _parameter_row(fact, required=fact.name in parameters.REQUIRED_OF_ITEM)
+        for fact in parameters.ITEM_PARAMETERS.values()
     ]
-    tables = (catalogue.SYNONYMS, catalogue.ITEM_SYNONYMS)
+    tables = (parameters.SYNONYMS, parameters.ITEM_SYNONYMS)
     words = [
         (_code([word]), *(_code(filter(None, [table.get(word)])) for table in tables))
         for word in sorted(set().union(*tables))
@@ -206,9 +207,9 @@ def _user_data() -> str:
             fact.rule,
             "" if fact.scope == "all" else fact.scope.replace("_", " "),
         )
-        for fact in catalogue.USER_DATA.values()
+        for fact in match_keys.USER_DATA.values()
     )
-    sets = "\n".join(f"* {_code(sorted(keys))}" for keys in catalogue.INVALID_USER_DATA_SETS)
+    sets = "\n".join(f"* {_code(sorted(keys))}" for keys in match_keys.INVALID_USER_DATA_SETS)
     return f"""\
 ## Who it was: `user_data`
 

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wagtail_metapixel import catalogue
+from wagtail_metapixel import match_keys
 from wagtail_metapixel.matching import match, normalise
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -116,7 +116,7 @@ def row(number, what, key, raw, expected):
 def test_one_value_is_normalised_or_left_out(key, raw, expected):
     assert normalise(key, raw) == expected
     found, problems = match({key: raw})
-    wire = next(fact.key for fact in catalogue.USER_DATA.values() if key in (fact.key, fact.name))
+    wire = next(fact.key for fact in match_keys.USER_DATA.values() if key in (fact.key, fact.name))
     if expected is None:
         assert found == {}
         assert [problem.field for problem in problems] == ([] if is_blank(raw) else [key])
@@ -179,7 +179,7 @@ SECRETS = st.text("ąZ9@.-+ ", min_size=6, max_size=30).map(lambda text: f"\u010
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from([*catalogue.USER_DATA, "email", "phone", "first_name"]),
+    st.sampled_from([*match_keys.USER_DATA, "email", "phone", "first_name"]),
     SECRETS,
     st.sampled_from([None, "PL"]),
 )
@@ -248,7 +248,7 @@ OBJECTS = st.one_of(
 @settings(max_examples=300, deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from([*catalogue.USER_DATA, "email", "phone", "nonsense", 7, None, ("a",)]),
+        st.sampled_from([*match_keys.USER_DATA, "email", "phone", "nonsense", 7, None, ("a",)]),
         OBJECTS | st.lists(OBJECTS, max_size=3) | st.sets(st.text(max_size=9), max_size=3),
         max_size=5,
     ),
@@ -257,11 +257,11 @@ OBJECTS = st.one_of(
 def test_no_object_makes_matching_raise(user_data, region):
     found, _problems = match(user_data, region=region)
     for key, value in found.items():
-        if catalogue.USER_DATA[key].hashed == "forbidden":
+        if match_keys.USER_DATA[key].hashed == "forbidden":
             assert type(value) is str
             assert value
             continue
-        digests = value if catalogue.USER_DATA[key].many else [value]
+        digests = value if match_keys.USER_DATA[key].many else [value]
         assert digests == sorted(set(digests))
         assert digests
         assert all(DIGEST.fullmatch(digest) and digest != EMPTY for digest in digests)

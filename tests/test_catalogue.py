@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wagtail_metapixel import catalogue, payloads
+from wagtail_metapixel import catalogue, match_keys, parameters, payloads
 from wagtail_metapixel.exceptions import EventError
 
 META = json.loads(Path(__file__).with_name("data").joinpath("meta_events.json").read_text())
@@ -32,7 +32,7 @@ def test_an_event_lists_the_parameters_meta_documents(event):
     assert ["|".join(group) for group in event.catalogue_ads] == facts["catalog_ads"]
     assert event.description.endswith(".")
     listed = {*event.required, *event.recommended, *event.optional}
-    assert listed <= set(catalogue.PARAMETERS)
+    assert listed <= set(parameters.PARAMETERS)
 
 
 def test_page_events_are_six_and_action_events_the_rest():
@@ -49,7 +49,7 @@ def test_a_refund_is_an_event_of_ours_that_no_page_declares():
     assert not catalogue.is_standard("Refund")
     assert not catalogue.is_page_event("Refund")
     assert "changes no number" in catalogue.REFUND.description
-    assert set(catalogue.REFUND.parameters) <= set(catalogue.PARAMETERS)
+    assert set(catalogue.REFUND.parameters) <= set(parameters.PARAMETERS)
     assert not set(catalogue.CUSTOM_EVENTS) & set(catalogue.STANDARD_EVENTS)
 
 
@@ -67,17 +67,17 @@ KINDS = {
 
 
 def test_parameters_are_those_meta_documents():
-    assert set(catalogue.PARAMETERS) == set(META["object_properties"])
+    assert set(parameters.PARAMETERS) == set(META["object_properties"])
     for name, facts in META["object_properties"].items():
-        assert KINDS[catalogue.PARAMETERS[name].kind] == facts["type"], name
+        assert KINDS[parameters.PARAMETERS[name].kind] == facts["type"], name
         if "enum" in facts:
-            assert catalogue.PARAMETERS[name].choices == set(facts["enum"]), name
+            assert parameters.PARAMETERS[name].choices == set(facts["enum"]), name
     types = META["object_properties"]["content_type"]
-    assert (set(types["enum_documented"]) | set(types["enum_vertical"])) == catalogue.CONTENT_TYPES
+    assert (set(types["enum_documented"]) | set(types["enum_vertical"])) == parameters.CONTENT_TYPES
 
 
 def test_every_parameter_says_what_it_is_and_what_it_has_to_be():
-    for table in (catalogue.PARAMETERS, catalogue.ITEM_PARAMETERS):
+    for table in (parameters.PARAMETERS, parameters.ITEM_PARAMETERS):
         for parameter in table.values():
             assert parameter.meaning
             assert parameter.rule.startswith("has to be ")
@@ -85,40 +85,40 @@ def test_every_parameter_says_what_it_is_and_what_it_has_to_be():
 
 def test_parameters_of_an_item_are_those_meta_documents():
     facts = META["object_properties"]["contents"]
-    assert list(catalogue.REQUIRED_OF_ITEM) == facts["item_required"]
-    assert set(catalogue.ITEM_PARAMETERS) == {*facts["item_required"], *facts["item_optional"]}
+    assert list(parameters.REQUIRED_OF_ITEM) == facts["item_required"]
+    assert set(parameters.ITEM_PARAMETERS) == {*facts["item_required"], *facts["item_optional"]}
 
 
 def test_parameters_that_no_browser_sees_are_those_of_the_payloads():
-    hidden = {name for name, fact in catalogue.PARAMETERS.items() if fact.server_only}
+    hidden = {name for name, fact in parameters.PARAMETERS.items() if fact.server_only}
     assert hidden == payloads.SERVER_ONLY == {"net_revenue"}
 
 
 def test_synonyms_lead_from_an_unknown_word_to_a_known_one():
     for synonyms, known in (
-        (catalogue.SYNONYMS, catalogue.PARAMETERS),
-        (catalogue.ITEM_SYNONYMS, catalogue.ITEM_PARAMETERS),
+        (parameters.SYNONYMS, parameters.PARAMETERS),
+        (parameters.ITEM_SYNONYMS, parameters.ITEM_PARAMETERS),
     ):
         assert set(synonyms.values()) <= set(known)
         assert not set(synonyms) & set(known)
 
 
 def test_match_keys_are_those_meta_documents():
-    assert set(catalogue.USER_DATA) == set(META["user_data"])
+    assert set(match_keys.USER_DATA) == set(META["user_data"])
     for key, facts in META["user_data"].items():
-        assert catalogue.USER_DATA[key].hashed == facts["hash"], key
-        assert catalogue.USER_DATA[key].many == facts["multi"], key
-        assert catalogue.USER_DATA[key].scope == facts["scope"], key
+        assert match_keys.USER_DATA[key].hashed == facts["hash"], key
+        assert match_keys.USER_DATA[key].many == facts["multi"], key
+        assert match_keys.USER_DATA[key].scope == facts["scope"], key
 
 
 def test_readable_names_are_unique():
-    names = [key.name for key in catalogue.USER_DATA.values()]
+    names = [key.name for key in match_keys.USER_DATA.values()]
     assert len(set(names)) == len(names)
 
 
 def test_combinations_meta_calls_too_broad_are_known():
     facts = {frozenset(keys) for keys in META["invalid_user_data_combinations"]}
-    assert set(catalogue.INVALID_USER_DATA_SETS) == facts
+    assert set(match_keys.INVALID_USER_DATA_SETS) == facts
 
 
 def test_action_sources_have_meta_s_age_limits():

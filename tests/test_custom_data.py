@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wagtail_metapixel import catalogue, custom_data
+from wagtail_metapixel import catalogue, custom_data, parameters
 from wagtail_metapixel.currencies import CURRENCIES
 from wagtail_metapixel.custom_data import build_custom_data
 
@@ -626,14 +626,14 @@ def test_a_near_miss_is_kept_and_gets_a_hint(key, meant):
     assert only(problems).mistake
 
 
-@pytest.mark.parametrize(("key", "meant"), catalogue.SYNONYMS.items())
+@pytest.mark.parametrize(("key", "meant"), parameters.SYNONYMS.items())
 def test_a_word_of_another_tool_is_kept_and_meta_s_is_named(key, meant):
     data, problems = build_custom_data("Lead", {key: "x"})
     assert data == {key: "x"}
     assert repr(meant) in only(problems).rule
     assert not only(problems).mistake
-    assert meant in catalogue.PARAMETERS
-    assert key not in catalogue.PARAMETERS
+    assert meant in parameters.PARAMETERS
+    assert key not in parameters.PARAMETERS
 
 
 @pytest.mark.parametrize(
@@ -652,7 +652,7 @@ def test_a_near_miss_in_an_item_gets_the_word_for_an_item(key, meant, mistake):
     problem = only(problems)
     assert (problem.field, problem.mistake) == (f"contents.{key}", mistake)
     assert repr(meant) in problem.rule
-    assert meant in catalogue.ITEM_PARAMETERS
+    assert meant in parameters.ITEM_PARAMETERS
 
 
 def test_an_item_says_nothing_about_a_person():
@@ -727,7 +727,7 @@ SCALARS = (
 )  # fmt: skip
 ITEM_KEYS = st.sampled_from(["id", "quantity", "item_price", "x"])
 ANYTHING = SCALARS | st.lists(SCALARS | st.dictionaries(ITEM_KEYS, SCALARS, max_size=3), max_size=2)
-PARAMS = st.dictionaries(st.sampled_from([*catalogue.PARAMETERS, "colour"]), ANYTHING, max_size=5)
+PARAMS = st.dictionaries(st.sampled_from([*parameters.PARAMETERS, "colour"]), ANYTHING, max_size=5)
 
 
 @settings(max_examples=150, deadline=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.events_page import PAGE, page
-from wagtail_metapixel import catalogue
+from wagtail_metapixel import catalogue, match_keys, parameters
 from wagtail_metapixel.meta_errors import ERRORS
 
 
@@ -14,9 +14,9 @@ def test_the_page_is_what_the_catalogue_says():
 def test_the_page_names_everything_in_the_catalogue():
     text = page()
     tables = (
-        catalogue.STANDARD_EVENTS, catalogue.CUSTOM_EVENTS, catalogue.PARAMETERS,
-        catalogue.ITEM_PARAMETERS, catalogue.USER_DATA, catalogue.ACTION_SOURCES,
-        catalogue.SYNONYMS, catalogue.RESERVED_NAMES,
+        catalogue.STANDARD_EVENTS, catalogue.CUSTOM_EVENTS, parameters.PARAMETERS,
+        parameters.ITEM_PARAMETERS, match_keys.USER_DATA, catalogue.ACTION_SOURCES,
+        parameters.SYNONYMS, catalogue.RESERVED_NAMES,
     )  # fmt: skip
     for table in tables:
         for name in table:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wagtail_metapixel import catalogue, custom_data, matching
+from wagtail_metapixel import custom_data, match_keys, matching
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.identifiers import Fbc, Fbp, public_ip
 from wagtail_metapixel.matching import enough, hash_value, match, normalise
@@ -95,12 +95,12 @@ def test_every_departure_from_the_readings_stands_in_the_documentation_and_no_ot
 def test_the_documentation_names_every_field():
     for key in ("em", "ph", "fn", "ln", "db", "ge", "ct", "st", "zp", "country", "external_id"):
         assert f"`{key}`" in DOCS
-        assert f"`{catalogue.USER_DATA[key].name}`" in DOCS
+        assert f"`{match_keys.USER_DATA[key].name}`" in DOCS
 
 
 # Properties
 
-HASHED = sorted(key for key, fact in catalogue.USER_DATA.items() if fact.hashed != "forbidden")
+HASHED = sorted(key for key, fact in match_keys.USER_DATA.items() if fact.hashed != "forbidden")
 TEXTS = st.text(max_size=40) | st.text(
     st.sampled_from(
         "aZ\u00e90\u0663 \u00ad\u200b\u0301@.-'()+\u00df\u0130\u03a3\ud55c\u1112\u1161\u3164\u4e00"
@@ -136,7 +136,7 @@ def test_how_a_text_was_typed_changes_nothing(key, raw, form, blank):
 @given(st.sampled_from(HASHED), st.lists(TEXTS | PLACES, max_size=4), st.randoms())
 def test_the_order_of_several_values_changes_nothing(key, raw, chance):
     others = chance.sample(raw, len(raw))
-    if catalogue.USER_DATA[key].many:
+    if match_keys.USER_DATA[key].many:
         assert match({key: others})[0] == match({key: [*raw, *raw]})[0] == match({key: set(raw)})[0]
 
 
@@ -154,7 +154,7 @@ def test_a_value_becomes_64_hex_digits_or_nothing_and_never_the_hash_of_nothing(
 @settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from([*catalogue.USER_DATA, "email", "phone", "nonsense"]),
+        st.sampled_from([*match_keys.USER_DATA, "email", "phone", "nonsense"]),
         st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.binary(max_size=5)
         | st.lists(TEXTS | st.none() | st.integers(), max_size=3),
     )
@@ -162,7 +162,7 @@ def test_a_value_becomes_64_hex_digits_or_nothing_and_never_the_hash_of_nothing(
 def test_nothing_makes_matching_raise_or_unfit_for_json(user_data):
     found, _problems = match(user_data)
     json.dumps(found, allow_nan=False)
-    assert set(found) <= set(catalogue.USER_DATA)
+    assert set(found) <= set(match_keys.USER_DATA)
     enough(found)
 
 
@@ -218,7 +218,7 @@ def test_several_values_become_sorted_unique_digests():  # row 53
 
 
 def test_readable_and_meta_s_names_are_the_same():
-    for fact in catalogue.USER_DATA.values():
+    for fact in match_keys.USER_DATA.values():
         assert match({fact.name: "1990"}) == match({fact.key: "1990"})
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wagtail_metapixel import catalogue, event_options, matching, payloads
+from wagtail_metapixel import catalogue, event_options, match_keys, matching, parameters, payloads
 from wagtail_metapixel.currencies import CURRENCIES
 from wagtail_metapixel.custom_data import build_custom_data
 from wagtail_metapixel.events import Event, check_event_time
@@ -41,7 +41,7 @@ SCALARS = (
     | st.datetimes() | st.sampled_from([*CURRENCIES, "eur", "XXX", uuid.UUID(int=1), object()])
 )  # fmt: skip
 ITEMS = st.dictionaries(
-    st.sampled_from([*catalogue.ITEM_PARAMETERS, *catalogue.ITEM_SYNONYMS, "x"]) | WORDS,
+    st.sampled_from([*parameters.ITEM_PARAMETERS, *parameters.ITEM_SYNONYMS, "x"]) | WORDS,
     SCALARS,
     max_size=5,
 )
@@ -60,8 +60,8 @@ ANYTHING = SCALARS | st.recursive(
 )
 KEYS = st.sampled_from(
     [
-        *catalogue.PARAMETERS,
-        *catalogue.SYNONYMS,
+        *parameters.PARAMETERS,
+        *parameters.SYNONYMS,
         *catalogue.EVENT_KEYS,
         *event_options.NAMES,
         "email",
@@ -74,9 +74,9 @@ MONEY = st.fixed_dictionaries(
 PARAMS = st.builds(
     lambda money, others: others | money, MONEY, st.dictionaries(KEYS | WORDS, ANYTHING, max_size=5)
 )
-READABLE = [key.name for key in catalogue.USER_DATA.values()]
+READABLE = [key.name for key in match_keys.USER_DATA.values()]
 PEOPLE = st.dictionaries(
-    st.sampled_from([*catalogue.USER_DATA, *READABLE, "nonsense"]), ANYTHING, max_size=5
+    st.sampled_from([*match_keys.USER_DATA, *READABLE, "nonsense"]), ANYTHING, max_size=5
 )
 TIMES = st.none() | NUMBERS | WORDS | st.dates() | st.datetimes(timezones=st.just(UTC)) | st.floats(
     NOW - 70 * catalogue.DAY, NOW + 2 * catalogue.DAY
@@ -152,7 +152,7 @@ SHOP = st.fixed_dictionaries(
     {"value": st.decimals(0, 10**6, places=3), "currency": KIND["currency"]},
     optional={
         name: KIND[fact.kind]
-        for name, fact in catalogue.PARAMETERS.items()
+        for name, fact in parameters.PARAMETERS.items()
         if name not in ("value", "currency")
     }
     | {"colour": ANYTHING},

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wagtail_metapixel import catalogue
+from wagtail_metapixel import match_keys
 from wagtail_metapixel.matching import match, normalise
 from wagtail_metapixel.normalisers import DOUBTS, NORMALISERS, RAW_MAX, plain, prepared
 
@@ -18,7 +18,7 @@ def sha256(text):
 
 
 def test_every_normaliser_belongs_to_a_key_of_meta_s():
-    assert NORMALISERS.keys() | DOUBTS.keys() <= catalogue.USER_DATA.keys()
+    assert NORMALISERS.keys() | DOUBTS.keys() <= match_keys.USER_DATA.keys()
 
 
 # Texts

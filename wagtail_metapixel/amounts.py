@@ -10,8 +10,9 @@ import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
-from wagtail_metapixel.catalogue import PARAMETERS, VALUE_MAX
+from wagtail_metapixel.catalogue import VALUE_MAX
 from wagtail_metapixel.exceptions import RefusedError
+from wagtail_metapixel.parameters import PARAMETERS
 
 NO_CURRENCY = 4
 """No currency has more decimal places; for an ``item_price`` that came without one."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -98,8 +97,7 @@ class Problem(NamedTuple):
     """The developer's mistake, not bad data: raise it while ``DEBUG`` is on."""
 
 
-@dataclass(frozen=True, slots=True)
-class StandardEvent:
+class StandardEvent(NamedTuple):
     """An event Meta knows by name."""
 
     name: str
@@ -176,8 +174,7 @@ _EVENTS = (
 STANDARD_EVENTS: Mapping[str, StandardEvent] = MappingProxyType({e.name: e for e in _EVENTS})
 
 
-@dataclass(frozen=True, slots=True)
-class CustomEvent:
+class CustomEvent(NamedTuple):
     """An event Meta does not know, to which this package gives a meaning."""
 
     name: str
@@ -255,193 +252,7 @@ def is_page_event(name: str) -> bool:
     return event.born == "browser" if event else name not in CUSTOM_EVENTS
 
 
-Kind = Literal["money", "currency", "ids", "contents", "type", "choice", "text", "count", "flag"]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A key of ``custom_data``, or of an item of ``contents``, that Meta gives a meaning."""
-
-    name: str
-    kind: Kind
-    meaning: str
-    rule: str
-    choices: frozenset[str] = frozenset()
-    server_only: bool = False
-    """No browser gets to see it."""
-
-
-CONTENT_TYPES = frozenset(
-    "product product_group hotel flight destination vehicle home_listing media_title"
-    " local_service_business".split()
-)
-DELIVERY_CATEGORIES = frozenset({"in_store", "curbside", "home_delivery"})
-_SEGMENTS = ("business", "business_line", "product_area", "medium")
-CUSTOMER_SEGMENTS = frozenset(
-    {"customer_in_loyalty_program"}
-    | {f"{known}_customer_to_{part}" for known in ("new", "existing") for part in _SEGMENTS}
-)
-_AMOUNT = "has to be an amount of 0 or more: a Decimal, an int, a float, or a text such as '12.30'"
-_TEXT = f"has to be a text; {TEXT_MAX} characters are kept"
-_CHOICE = "has to be one of the choices"
-_ITEM = "has to be a list of {'id', 'quantity', 'item_price'}"
-
-_PARAMETERS = (
-    Parameter("value", "money", "what the event is worth, in major units", _AMOUNT),
-    Parameter(
-        "currency", "currency", "the currency of all amounts; never guessed",
-        "has to be an ISO 4217 code of three letters, such as EUR",
-    ),
-    Parameter(
-        "content_ids", "ids", "ids of the products, as in the catalogue; follow from contents",
-        "has to be a list of product ids",
-    ),
-    Parameter("contents", "contents", "the products, one by one; follow from content_ids", _ITEM),
-    Parameter(
-        "content_type", "type", "whether the ids are those of variants or of their parents",
-        "has to be product or product_group", CONTENT_TYPES,
-    ),
-    Parameter("content_name", "text", "name of the page or product", _TEXT),
-    Parameter("content_category", "text", "category of the page or product", _TEXT),
-    Parameter(
-        "num_items", "count", "how many pieces; follows from contents",
-        "has to be a whole number of 0 or more",
-    ),
-    Parameter("order_id", "text", "number of the order", _TEXT),
-    Parameter("predicted_ltv", "money", "what the customer is expected to spend in all", _AMOUNT),
-    Parameter("search_string", "text", "what was searched for", _TEXT),
-    Parameter(
-        "status", "flag", "state of the registration", "has to be True, False or a text",
-    ),
-    Parameter(
-        "delivery_category", "choice", "how the goods reach the customer", _CHOICE,
-        DELIVERY_CATEGORIES,
-    ),
-    Parameter(
-        "net_revenue", "money", "what the shop earned",
-        "has to be an amount; it may be negative", server_only=True,
-    ),
-    Parameter("item_number", "text", "number of the item, in offline events", _TEXT),
-    Parameter("lead_event_source", "text", "name of the CRM", _TEXT),
-    Parameter("event_source", "choice", "for stages of a lead", _CHOICE, frozenset({"crm"})),
-    Parameter(
-        "customer_segmentation", "choice", "a new customer, or a known one", _CHOICE,
-        CUSTOMER_SEGMENTS,
-    ),
-)  # fmt: skip
-PARAMETERS: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in _PARAMETERS})
-
-REQUIRED_OF_ITEM = ("id", "quantity")
-_ITEM_PARAMETERS = (
-    Parameter("id", "text", "id of the product, as in the catalogue", "has to be an id"),
-    Parameter("quantity", "count", "how many pieces", "has to be a whole number of 1 or more"),
-    Parameter("item_price", "money", "price of one piece", _AMOUNT),
-    PARAMETERS["delivery_category"],
-    Parameter("title", "text", "name of the product", _TEXT),
-    Parameter("description", "text", "what the product is", _TEXT),
-    Parameter("brand", "text", "its brand", _TEXT),
-    Parameter("category", "text", "its category", _TEXT),
-)
-ITEM_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in _ITEM_PARAMETERS})
-"""Keys of one item of ``contents``."""
-
-SYNONYMS: Mapping[str, str] = MappingProxyType(
-    {
-        "amount": "value", "price": "value", "revenue": "value", "total": "value",
-        "items": "contents", "products": "contents", "item_price": "contents",
-        "product_id": "content_ids", "sku": "content_ids", "quantity": "num_items",
-        "transaction_id": "order_id", "search_term": "search_string", "query": "search_string",
-    }
-)  # fmt: skip
-"""Words of other tools, and Meta's for the same. Kept, and reported."""
-ITEM_SYNONYMS: Mapping[str, str] = MappingProxyType(
-    {
-        "price": "item_price", "value": "item_price", "content_id": "id", "item_id": "id",
-        "product_id": "id", "sku": "id", "name": "title", "qty": "quantity",
-    }
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class MatchKey:
-    """A key of ``user_data``."""
-
-    key: str
-    """As Meta writes it."""
-    name: str
-    """As people write it; both are accepted."""
-    hashed: Literal["required", "recommended", "forbidden"]
-    many: bool
-    rule: str
-    scope: str = "all"
-    """Which events may use it."""
-
-
-_SHORT = "has to be a text of at most 500 characters"
-_OLD = "legacy offline"
-_MATCH_KEYS = (
-    MatchKey("em", "email", "required", True, "has to be one e-mail address"),
-    MatchKey(
-        "ph", "phone", "required", True,
-        "has to be a phone number of 7 to 15 digits with its country code, such as +48 601 234 567",
-    ),
-    MatchKey("fn", "first_name", "required", True, "has to be a name"),
-    MatchKey("ln", "last_name", "required", True, "has to be a name"),
-    MatchKey(
-        "db", "date_of_birth", "required", True,
-        "has to be a date in the past: a date object or YYYY-MM-DD",
-    ),
-    MatchKey("ge", "gender", "required", True, "has to be f or m"),
-    MatchKey("ct", "city", "required", True, "has to be a name with letters in it"),
-    MatchKey("st", "state", "required", True, "has to be a name with letters in it"),
-    MatchKey("zp", "zip", "required", True, "has to be a postcode of 2 to 20 letters and digits"),
-    MatchKey("country", "country", "required", True, "has to be a two-letter ISO 3166-1 code"),
-    MatchKey("external_id", "external_id", "recommended", True, _SHORT),
-    MatchKey(
-        "client_ip_address", "client_ip_address", "forbidden", False,
-        "has to be a public IPv4 or IPv6 address",
-    ),
-    MatchKey("client_user_agent", "client_user_agent", "forbidden", False, "has to be a text"),
-    MatchKey(
-        "fbc", "fbc", "forbidden", False,
-        "has to be fb.<index>.<milliseconds>.<click id>, as the cookie _fbc holds it",
-    ),
-    MatchKey(
-        "fbp", "fbp", "forbidden", False,
-        "has to be fb.<index>.<milliseconds>.<digits>, as the cookie _fbp holds it",
-    ),
-    MatchKey("subscription_id", "subscription_id", "forbidden", False, _SHORT),
-    MatchKey("fb_login_id", "fb_login_id", "forbidden", False, "has to be a number"),
-    MatchKey("lead_id", "lead_id", "forbidden", False, "has to be a number of 15 to 17 digits"),
-    MatchKey("anon_id", "anon_id", "forbidden", False, _SHORT, "app"),
-    MatchKey("madid", "madid", "forbidden", False, _SHORT, "app/offline"),
-    *(
-        MatchKey(key, key, "forbidden", False, _SHORT, "business_messaging")
-        for key in (
-            "page_id", "page_scoped_user_id", "ctwa_clid", "whatsapp_business_account_id",
-            "ig_account_id", "ig_sid",
-        )
-    ),
-    MatchKey("f5first", "f5first", "required", False, "has to be a name", _OLD),
-    MatchKey("f5last", "f5last", "required", False, "has to be a name", _OLD),
-    MatchKey("fi", "fi", "required", False, "has to be a name", _OLD),
-    MatchKey("dobd", "dobd", "required", False, "has to be a day, 1 to 31", _OLD),
-    MatchKey("dobm", "dobm", "required", False, "has to be a month, 1 to 12", _OLD),
-    MatchKey("doby", "doby", "required", False, "has to be a year, 1900 or later", _OLD),
-)  # fmt: skip
-USER_DATA: Mapping[str, MatchKey] = MappingProxyType({k.key: k for k in _MATCH_KEYS})
-
-INVALID_USER_DATA_SETS: tuple[frozenset[str], ...] = (
-    frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),
-    frozenset({"db", "client_user_agent"}),
-    frozenset({"fn", "ge"}),
-    frozenset({"ln", "ge"}),
-)
-"""An event that holds no key beyond one of these sets is refused with 2804050."""
-
-
-@dataclass(frozen=True, slots=True)
-class ActionSource:
+class ActionSource(NamedTuple):
     """Where an event happened."""
 
     name: str

@@ -12,13 +12,12 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from wagtail_metapixel import amounts, catalogue, texts
+from wagtail_metapixel import amounts, catalogue, parameters, texts
 from wagtail_metapixel.addresses import EMAIL
 from wagtail_metapixel.amounts import CONTEXT, NO_CURRENCY, QUANTA
 from wagtail_metapixel.catalogue import (
     LIST_MAX,
     MALFORMED,
-    PARAMETERS,
     REFUND,
     STANDARD_EVENTS,
     TEXT_MAX,
@@ -27,6 +26,7 @@ from wagtail_metapixel.catalogue import (
 )
 from wagtail_metapixel.currencies import CURRENCIES
 from wagtail_metapixel.exceptions import RefusedError
+from wagtail_metapixel.parameters import PARAMETERS
 
 _CODES = {"value": 2804009, "currency": 2804010}
 
@@ -249,9 +249,9 @@ def _completed(
 
 def _type(raw: Any, _exponent: int, problems: list[Problem]) -> str | None:
     name = _cleaned(raw)
-    if name is not None and name not in catalogue.CONTENT_TYPES:
+    if name is not None and name not in parameters.CONTENT_TYPES:
         name = name.lower()
-        if name not in catalogue.CONTENT_TYPES:
+        if name not in parameters.CONTENT_TYPES:
             problems.append(Problem("content_type", PARAMETERS["content_type"].rule))
     return name
 

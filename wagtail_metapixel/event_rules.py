@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from wagtail_metapixel import catalogue, personal_data
+from wagtail_metapixel import catalogue, match_keys, parameters, personal_data
 from wagtail_metapixel.currencies import CURRENCIES
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.personal_data import shown_word
@@ -173,7 +173,7 @@ def _lacks_content_type(subject: Subject) -> bool:
 
 def _has_unknown_type(subject: Subject) -> bool:
     given = subject.custom_data.get("content_type")
-    return bool(given) and not (isinstance(given, str) and given in catalogue.CONTENT_TYPES)
+    return bool(given) and not (isinstance(given, str) and given in parameters.CONTENT_TYPES)
 
 
 def _has_bad_contents(subject: Subject) -> bool:
@@ -195,13 +195,13 @@ def _has_foreign_ids(subject: Subject) -> bool:
     return known is not None and any(value not in known for value in content_ids(subject))
 
 
-_SINGULAR = {folded(name).rstrip("s"): name for name in catalogue.PARAMETERS}
+_SINGULAR = {folded(name).rstrip("s"): name for name in parameters.PARAMETERS}
 
 
 def _near_parameters(subject: Subject) -> Iterator[str]:
     for key in subject.custom_data:
         standard = _SINGULAR.get(folded(str(key)).rstrip("s"))
-        if standard and key not in catalogue.PARAMETERS:
+        if standard and key not in parameters.PARAMETERS:
             yield _parameter(key)
 
 
@@ -220,7 +220,7 @@ def _parameters_with(wrong: Callable[[str], bool]) -> Callable[[Subject], Iterat
 
 def _personal_parameters(subject: Subject) -> Iterator[str]:
     for key in subject.custom_data:
-        if key not in catalogue.PARAMETERS and personal_data.is_personal_name(str(key)):
+        if key not in parameters.PARAMETERS and personal_data.is_personal_name(str(key)):
             yield _parameter(key)
 
 
@@ -236,7 +236,7 @@ _SHORTEST_DIGEST = 33
 def _is_too_little(subject: Subject) -> bool:
     keys = {key for key, value in subject.user_data.items() if value not in (None, "", [])}
     return not subject.emptied and (
-        not keys or any(keys <= broad for broad in catalogue.INVALID_USER_DATA_SETS)
+        not keys or any(keys <= broad for broad in match_keys.INVALID_USER_DATA_SETS)
     )
 
 
@@ -270,7 +270,7 @@ def _external_id_fault(value: Any) -> str:
 
 
 def _fault(key: str, value: Any) -> str:
-    known = catalogue.USER_DATA.get(key)
+    known = match_keys.USER_DATA.get(key)
     if known is None or key == "client_user_agent":
         return ""
     if value in (None, []) or (isinstance(value, str) and not value.strip()):
@@ -290,7 +290,7 @@ def _match_keys_with(code: str) -> Callable[[Subject], Iterator[str]]:
 
 
 def _unknown_match_keys(subject: Subject) -> Iterator[str]:
-    unknown = (key for key in subject.user_data if key not in catalogue.USER_DATA)
+    unknown = (key for key in subject.user_data if key not in match_keys.USER_DATA)
     return (f"user_data.{shown_word(key)}" for key in unknown)
 
 

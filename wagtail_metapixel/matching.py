@@ -23,9 +23,10 @@ from typing import Any
 from django.utils.functional import Promise
 
 from wagtail_metapixel import phone_numbers
-from wagtail_metapixel.catalogue import INVALID_USER_DATA_SETS, USER_DATA, Problem
+from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.identifiers import Fbc, Fbp
+from wagtail_metapixel.match_keys import INVALID_USER_DATA_SETS, USER_DATA
 from wagtail_metapixel.normalisers import (
     DOUBTS,
     NORMALISERS,

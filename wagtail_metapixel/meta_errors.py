@@ -7,12 +7,11 @@ have met.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class MetaError:
+class MetaError(NamedTuple):
     """An answer of Meta's, for people."""
 
     meaning: str

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from wagtail_metapixel import addresses, catalogue
+from wagtail_metapixel import addresses, catalogue, match_keys
 
 READ_MAX = 2000
 """Characters of one text that are looked at, and parts of one object."""
@@ -27,8 +27,8 @@ _SECRET_WORDS = frozenset(
     " secret clientsecret apikey sessionid session otp signature".split()
 )
 _PERSONAL_NAMES = frozenset(
-    {match.key for match in catalogue.USER_DATA.values() if match.hashed == "required"}
-    | {match.name.replace("_", "") for match in catalogue.USER_DATA.values()}
+    {match.key for match in match_keys.USER_DATA.values() if match.hashed == "required"}
+    | {match.name.replace("_", "") for match in match_keys.USER_DATA.values()}
     | _PHONE_WORDS
     | {"emailaddress", "mail", "username", "fullname", "surname", "lastname", "firstname", "ip"}
     | {"dob", "birthday", "birthdate", "street", "address", "ssn"}

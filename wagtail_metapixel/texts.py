@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from django.utils.functional import Promise
 
-from wagtail_metapixel import catalogue
+from wagtail_metapixel import catalogue, match_keys, parameters
 from wagtail_metapixel.catalogue import TEXT_MAX, Problem
 from wagtail_metapixel.exceptions import RefusedError
 
@@ -77,8 +77,8 @@ def _text_of(raw: Any) -> str:
 
 _EVENT_WORDS = catalogue.EVENT_KEYS | {"eventID", "event_key"}
 _PERSONAL_WORDS = (
-    {key for key, match in catalogue.USER_DATA.items() if match.hashed == "required"}
-    | {match.name for match in catalogue.USER_DATA.values()}
+    {key for key, match in match_keys.USER_DATA.items() if match.hashed == "required"}
+    | {match.name for match in match_keys.USER_DATA.values()}
 ) - {"city", "state", "zip", "country", "ct", "st", "page_id"}
 """Places are ordinary parameters of travel and property events."""
 
@@ -115,8 +115,8 @@ def _complaint(key: str, of_item: bool) -> _Complaint | None:
         return _Complaint(False, True, "is no parameter: it belongs to the event itself")
     if key in _PERSONAL_WORDS:
         return _Complaint(False, True, "is no parameter: it belongs to user_data")
-    known = catalogue.ITEM_PARAMETERS if of_item else catalogue.PARAMETERS
-    synonyms = catalogue.ITEM_SYNONYMS if of_item else catalogue.SYNONYMS
+    known = parameters.ITEM_PARAMETERS if of_item else parameters.PARAMETERS
+    synonyms = parameters.ITEM_SYNONYMS if of_item else parameters.SYNONYMS
     if meant := synonyms.get(key.lower()):
         return _Complaint(True, False, f"is not known to Meta, which says {meant!r}")
     meant = _bare(known).get(_bare_name(key)) or _alike(key, known)

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlsplit
 
-from wagtail_metapixel import catalogue, keys, matching, site_settings
+from wagtail_metapixel import keys, match_keys, matching, site_settings
 from wagtail_metapixel.capturing.event import CapturedEvent
 
 
@@ -123,7 +123,7 @@ def _listed(value: str | list[str]) -> list[str]:
 
 def wire_names(names: Collection[str]) -> frozenset[str]:
     """Return Meta's names for match keys; a readable one, ``email``, will do."""
-    known = {match.name: key for key, match in catalogue.USER_DATA.items()}
+    known = {match.name: key for key, match in match_keys.USER_DATA.items()}
     given = [names] if isinstance(names, str) else names
     return frozenset(known.get(name, name) for name in given)
 
