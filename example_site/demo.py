@@ -66,6 +66,11 @@ def arguments(argv=None):
 
 def refuse_taken_ports(options):
     """Raise :class:`PortTaken` with the way out."""
+    if options.port == options.sandbox_port:
+        raise PortTaken(
+            f"Port {options.port} cannot be the shop's and the sandbox's: give one of them another,"
+            " EXAMPLE_PORT or EXAMPLE_SANDBOX_PORT."
+        )
     wanted = {"EXAMPLE_PORT": options.port, "EXAMPLE_SANDBOX_PORT": options.sandbox_port}
     taken = {name: port for name, port in wanted.items() if processes.is_taken(port)}
     if not taken:

@@ -95,6 +95,11 @@ def test_products_stand_in_contents_and_content_ids_alike():
     assert item["id"].pk == 1, "what the caller passed is the caller's"
 
 
+def test_a_product_alone_in_contents_is_one_piece_of_it():
+    found, _problems = applied(ContentIds(prefix="p"), contents=[product(1)])
+    assert found["contents"] == [{"id": "p1", "quantity": 1}]
+
+
 def test_one_product_needs_no_list():
     assert applied(content_ids=product(3))[0]["content_ids"] == ["3"]
 

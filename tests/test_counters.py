@@ -77,7 +77,7 @@ def test_long_reason_is_cut_to_its_column():
     counters.add(Item(counters.DIAGNOSTIC, "r" * 300, "n" * 99))
     counters.flush(using="default")
     row = Counter.objects.get()
-    assert (len(row.reason), len(row.event_name)) == (100, 50)
+    assert (len(row.reason), len(row.event_name)) == (250, 50)
 
 
 def test_no_count_is_lost_between_threads():

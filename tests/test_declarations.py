@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from bs4 import BeautifulSoup
+from django.contrib.auth.models import Group
 from django.test import RequestFactory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from wagtail_metapixel.catalogue import STANDARD_EVENTS
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import InstallationKey
+from wagtail_metapixel.order_totals import OrderTotal
 
 pytestmark = pytest.mark.django_db
 
@@ -366,3 +368,39 @@ def test_a_warm_page_asks_the_database_nothing(site, django_assert_num_queries):
         for name in ("ViewContent", "Search", "ReadRecipe"):
             assert declarations.page_event(request, name, {"content_name": name})
         assert declarations.ticket(request, "Purchase", 17)
+
+
+# What the owner decided, and what a page cannot say
+
+
+def test_a_page_event_calls_products_and_totals_as_the_owner_chose(site):
+    owner = SettingsFactory(site=site)
+    owner.content_id_prefix, owner.value_includes_shipping = "tea_", False
+    owner.save()
+    params = {
+        "content_ids": Group(pk=5),
+        "value": OrderTotal(total=25, shipping=5),
+        "currency": "EUR",
+    }
+    found = declared(declarations.page_event(ask(), "ViewContent", params))["custom_data"]
+    assert (found["content_ids"], found["value"]) == (["tea_5"], 20)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"opt_out": True},
+        {"opt_out": 0},
+        {"data_processing_options": ["LDU"]},
+        {"original_event_data": {"event_name": "Purchase", "order_id": "1"}},
+    ],
+)
+def test_a_page_never_declares_an_event_without_the_limit_it_was_given(site, limit):
+    with pytest.raises(EventError, match="report it with track"):
+        declarations.page_event(ask(), "ViewContent", limit)
+
+
+def test_a_page_event_says_where_it_was_by_itself(site):
+    params = {"referrer_url": "https://other.example/", "content_name": "Tea"}
+    found = declared(declarations.page_event(ask(), "ViewContent", params))
+    assert found["custom_data"] == {"content_name": "Tea"}

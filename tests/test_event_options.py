@@ -42,10 +42,33 @@ def test_an_option_that_is_off_says_nothing(params):
     assert read(**params) == ({}, {}, [])
 
 
-def test_an_opt_out_that_is_no_boolean_still_opts_out():
-    wire, _rest, problems = read(opt_out="no")
+@pytest.mark.parametrize("odd", ["no", "", 0, 1, [], {}])
+def test_an_opt_out_that_is_no_boolean_still_opts_out(odd):
+    wire, _rest, problems = read(opt_out=odd)
     assert wire == {"opt_out": True}
     assert [(problem.field, problem.mistake) for problem in problems] == [("opt_out", True)]
+
+
+@pytest.mark.parametrize(
+    ("slip", "wire"),
+    [
+        ({"optout": True}, {"opt_out": True}),
+        ({"Opt_Out": True}, {"opt_out": True}),
+        ({"data_processing_option": ["LDU"]}, limited(0, 0)),
+        ({"dataProcessingOptions": ["LDU"], STATE: "CA"}, limited(1, 1000)),
+        ({"ldu": True}, limited(0, 0)),
+        ({"limited_data_use": True}, limited(0, 0)),
+    ],
+)
+def test_a_slip_of_its_name_never_lifts_the_limit(slip, wire):
+    found, rest, problems = read(**slip)
+    assert (found, rest) == (wire, {})
+    assert problems[0].mistake
+
+
+def test_a_slip_beside_the_right_name_changes_nothing():
+    wire, rest, problems = read(opt_out=True, optout=False)
+    assert (wire, rest, problems) == ({"opt_out": True}, {"optout": False}, [])
 
 
 @pytest.mark.parametrize(
@@ -124,6 +147,7 @@ def test_an_event_may_name_the_one_it_goes_back_to():
             {"order_id": "1"},
         ),
         ({"event_name": "Purchase", "value": 5, "order_id": "1"}, {"order_id": "1"}),
+        ({"event_name": "Purchase", "order_id": "jane@example.com"}, None),
     ],
 )
 def test_of_an_original_event_only_what_is_right_is_kept(original, kept):
@@ -141,7 +165,7 @@ def test_an_address_is_cleaned_of_what_is_nobodys_business(name):
     )
     assert problems == []
     assert getattr(options, name) == "https://shop.example/reset/"
-    assert not options.are_for_the_server
+    assert options.wire == {}
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "/relative/", 5, "//other.example/"])

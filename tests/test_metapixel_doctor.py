@@ -44,7 +44,7 @@ def test_each_problem_stands_with_its_advice_and_the_status_is_1():
     PixelFactory(token="", hosts="shop.example")
     text, status = doctor("--offline")
     assert status == 1
-    assert text.endswith("2 to mend.")
+    assert text.endswith("2 problems to mend.")
     lines = text.splitlines()
     for number, line in enumerate(lines):
         if line.startswith("problem "):

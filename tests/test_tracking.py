@@ -311,7 +311,7 @@ def test_event_by_which_meta_could_recognise_nobody_is_withheld(shop):
 
 
 @pytest.mark.parametrize(
-    ("stated", "reason"), [("granted", ""), ("denied", Reason.DENIED), ("yes", Reason.UNKNOWN)]
+    ("stated", "reason"), [("granted", ""), ("denied", Reason.DENIED), ("unknown", Reason.UNKNOWN)]
 )
 def test_decision_kept_from_earlier_opens_or_closes_the_gate(shop, stated, reason):
     site = SiteFactory._meta.model.objects.get(pk=shop.site_pk)
@@ -859,6 +859,30 @@ def test_a_total_that_cannot_be_used_is_visible_as_a_rejected_purchase(shop):
     tracked = track("Purchase", ask(), value=OrderTotal(total="12,50"), currency="EUR")
     assert "2804009" in tracked.reason
     assert OutboxEvent.objects.get().state == State.REJECTED
+
+
+def test_a_custom_event_nearly_called_like_a_standard_one_is_sent_and_reported(shop):
+    assert track("Purchased", ask())
+    assert any("did you mean 'Purchase'" in reason for _kind, reason in counted())
+
+
+def test_what_is_known_but_may_not_be_used_is_said_to_be_so(shop):
+    change(shop, advanced_matching=False)
+    told_by_staff = {"action_source": "phone_call", "consent": "granted", "user_data": PERSON}
+    assert track("Purchase", ask(), **told_by_staff, **PAID).reason == Reason.NO_MATCHING
+
+
+@pytest.mark.parametrize("wrong", ["yes", True, ["granted"]])
+def test_a_consent_that_is_none_is_a_mistake(shop, debug, wrong):
+    with pytest.raises(EventError, match="consent: has to be one of"):
+        track("Lead", ask(), consent=wrong)
+
+
+def test_what_was_left_out_is_logged_without_its_value(shop, caplog):
+    caplog.set_level(logging.INFO, "wagtail_metapixel")
+    track("AddToCart", ask(), currency="EURO", value=5)
+    assert "AddToCart: currency: has to be an ISO 4217 code" in caplog.text
+    assert "EURO" not in caplog.text
 
 
 def test_a_state_of_limited_use_that_meta_cannot_find_out_is_told(shop):

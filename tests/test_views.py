@@ -580,8 +580,8 @@ def copy_ids(response):
 
 
 def test_an_event_that_did_not_fit_is_handed_out_by_its_id(site):
-    row = OutboxEventFactory(site_pk=site.pk)
-    OutboxEventFactory(site_pk=site.pk, event_id=row.event_id, pixel_id="22222")
+    row = OutboxEventFactory(site_pk=site.pk, twin="maybe")
+    OutboxEventFactory(site_pk=site.pk, event_id=row.event_id, pixel_id="22222", twin="maybe")
     response = send("echo", {"ids": [row.event_id, "0" * 32]})
     [copy] = response.json()["events"]
     assert (copy["i"], copy["n"], copy["x"]) == (row.event_id, "AddToCart", [PIXEL_ID, "22222"])
@@ -635,6 +635,7 @@ def order(site):
         event_name="Purchase",
         event_id=event_id,
         digests=keys.digest(key, "fbp", FBP),
+        twin="maybe",
     )
     return event_id
 
@@ -652,6 +653,20 @@ def test_the_buyer_gets_the_event_once(site, order):
     reloaded = send("ticket", ticket_of(site, order))
     assert refuses(reloaded, 204)
     assert AnsweredTicket.objects.get().event_id == order
+
+
+def test_what_the_server_alone_may_tell_no_browser_gets(site, order):
+    OutboxEventFactory(site_pk=site.pk, event_id="2" * 32, twin="no")
+    assert copy_ids(send("echo", {"ids": ["2" * 32]})) == []
+
+
+def test_one_signal_with_a_limit_is_enough_to_keep_an_event_from_browsers(site, order):
+    told = OutboxEvent.objects.get(event_id=order)
+    OutboxEventFactory(site_pk=site.pk, event_id=order, twin="no", digests=told.digests)
+    assert copy_ids(send("echo", {"ids": [order]})) == []
+    assert refuses(send("ticket", ticket_of(site, order)), 204)
+    assert not outbox.first_to_tell(order, using="default")
+    assert not AnsweredTicket.objects.exists()
 
 
 def test_what_already_travelled_with_a_response_is_not_told_by_ticket_again(site, order):

@@ -43,8 +43,9 @@ class Reason(StrEnum):
     NO_PROVIDER = "no consent choice made in the settings"
     UNKNOWN = "consent unknown"
     DENIED = "consent denied"
-    NO_VISITOR = "no visitor known"
+    NO_VISITOR = "no visitor known and no consent stated"
     NO_IDENTIFIER = "nothing to recognise the person by"
+    NO_MATCHING = "advanced matching is off, and nothing else tells who it was"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What a product is called at Meta: the same in every event, and as in the product catalogue.
 
 A shop may write ids itself, or pass its product objects and leave the naming to the settings:
-``content_ids=[product]``, or ``"id": product`` in an item of ``contents``. What belongs together
+``content_ids=[product]``, or ``"id": product`` in an item of ``contents`` (a product alone is one
+piece of it). What belongs together
 (a parent and its variants) is told apart by ``content_type``: ``product_group`` for an object
 whose ``is_parent`` is true, as django-oscar's are, ``product`` for all others.
 """
@@ -113,7 +114,12 @@ def _in_ids(given: Any, name: Callable[[Any], Any]) -> Any:
 def _in_contents(given: Any, name: Callable[[Any], Any]) -> Any:
     if not isinstance(given, _LISTS):
         return given
-    return [
-        {**item, "id": name(item["id"])} if isinstance(item, Mapping) and "id" in item else item
-        for item in given
-    ]
+    return [_in_item(item, name) for item in given]
+
+
+def _in_item(item: Any, name: Callable[[Any], Any]) -> Any:
+    if isinstance(item, Model):
+        return {"id": name(item), "quantity": 1}
+    if isinstance(item, Mapping) and "id" in item:
+        return {**item, "id": name(item["id"])}
+    return item

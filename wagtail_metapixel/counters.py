@@ -92,6 +92,6 @@ def _add_to_table(item: Item, count: int, using: str) -> None:
         site_pk=item.site_pk,
         kind=item.kind,
         event_name=item.event_name[:50],
-        reason=item.reason[:100],
+        reason=item.reason[:250],
     )
     Counter.objects.using(using).filter(pk=row.pk).update(count=F("count") + count)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from wagtail_metapixel import browser, catalogue, counters, keys, payloads
+from wagtail_metapixel import browser, catalogue, counters, event_options, keys, payloads, recording
 from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.custom_data import build_custom_data
@@ -54,11 +53,15 @@ def page_event(request: HttpRequest, name: str, params: Mapping[str, Any]) -> Sa
     if site is None or not site.pixels_for(held.host, event_name):
         return SafeString("")
     problems: list[Problem] = []
-    custom_data, wrong = build_custom_data(event_name, site.content_ids.applied(params, problems))
-    for problem in problems + wrong:
-        counters.add(counters.Item(counters.DIAGNOSTIC, f"{problem.field}: {problem.rule}"))
-        if problem.mistake and settings.DEBUG:
-            raise EventError(problem.field, problem.rule)
+    options, params, odd = event_options.read(params)
+    if options.wire:
+        # Left out, it would be told without its limit.
+        raise EventError(min(options.wire), "cannot be said in a page: report it with track()")
+    custom_data, wrong = build_custom_data(event_name, site.applied(params, problems))
+    problems += odd
+    if near := catalogue.event_name_problem(event_name):
+        problems.append(near)
+    recording.raise_mistakes(event_name, problems + wrong)
     text = payloads.declaration(event_name, custom_data)
     if len(text.encode()) > DECLARATION_BYTES:
         counters.add(counters.Item(counters.DIAGNOSTIC, "declaration: longer than 4 kB, cut"))

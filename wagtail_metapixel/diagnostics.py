@@ -260,7 +260,8 @@ def _meta_answers(subject: str, pixel_id: str, token: str) -> Finding:
             f"{where} answered {answer.message}. That proves nothing: tokens that may only send "
             "cannot read. Wait for the first event.",
         )
-    return _problem(subject, f"{where} does not answer: {answer.message}", "Check the network.")
+    advice = "Start it: manage.py metapixel_sandbox" if conf.sandbox_url() else "Check the network."
+    return _problem(subject, f"{where} does not answer.", advice)
 
 
 # What waits, and what was held back
@@ -300,23 +301,30 @@ def held_back() -> Iterator[Finding]:
         .filter(day__gte=since)
         .values("kind", "reason")
         .annotate(total=Sum("count"))
-        .order_by("-total")[:20]
+        .order_by("-total", "reason")
     )
     # A page that prints nothing and an event that is withheld may have one and the same reason.
     totals: dict[str, int] = {}
     for row in rows:
         totals[row["reason"]] = max(row["total"], totals.get(row["reason"], 0))
-    for reason, total in totals.items():
+    for reason, total in list(totals.items())[:REASONS]:
         yield Finding(Level.NOTE, "last 7 days", f"{total} x {reason}", ADVICE.get(reason, ""))
+    if len(totals) > REASONS:
+        yield Finding(Level.NOTE, "last 7 days", f"and {len(totals) - REASONS} other reasons")
 
+
+REASONS = 30
+"""How many are listed."""
 
 ADVICE: Mapping[str, str] = {
     Reason.HOST: "Open the site under a host name its pixel lists (the lines above name them), or "
     "list the other one: Wagtail admin > Settings > Meta Pixel.",
     Reason.NO_SITE: "Make one for this host: Wagtail admin > Settings > Sites.",
     Reason.NO_VISITOR: "Call remember(request, order) where the order is placed, and pass the same "
-    "key= to track().",
-    Reason.NO_IDENTIFIER: "Pass user_data to track(), and switch on advanced matching.",
+    "key= to track(); or state the consent you have: consent='granted'.",
+    Reason.NO_IDENTIFIER: "Pass user_data to track().",
+    Reason.NO_MATCHING: "Switch on advanced matching, so that user_data is used: Wagtail admin > "
+    "Settings > Meta Pixel > Data.",
 }
 """What to do about a reason that an owner or a developer can change."""
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from wagtail_metapixel import events
-from wagtail_metapixel.addresses import clean_url
-from wagtail_metapixel.catalogue import LDU_STATES, Problem, check_event_name
+from wagtail_metapixel.addresses import EMAIL, clean_url
+from wagtail_metapixel.catalogue import EVENT_OPTIONS, LDU_STATES, Problem, check_event_name
 from wagtail_metapixel.exceptions import EventError, RefusedError
-from wagtail_metapixel.texts import identifier
+from wagtail_metapixel.texts import identifier, option_meant
 
 ADDRESSES = ("event_source_url", "referrer_url")
 LDU, COUNTRY, STATE = (
@@ -21,7 +21,7 @@ LDU, COUNTRY, STATE = (
     "data_processing_options_country",
     "data_processing_options_state",
 )
-NAMES = frozenset({*ADDRESSES, "opt_out", LDU, COUNTRY, STATE, "original_event_data"})
+NAMES = frozenset(EVENT_OPTIONS)
 """The names that :func:`read` takes out of the parameters."""
 
 _UNITED_STATES = 1
@@ -32,14 +32,10 @@ class Options(NamedTuple):
     """The options of one event."""
 
     wire: Mapping[str, Any]
-    """Keys of the server event, ready for JSON, without the two addresses."""
+    """Keys of the server event, ready for JSON, without the two addresses. What the pixel in a
+    browser cannot say of one event alone."""
     event_source_url: str = ""
     referrer_url: str = ""
-
-    @property
-    def are_for_the_server(self) -> bool:
-        """Whether they say what the pixel in a browser cannot say of one event alone."""
-        return bool(self.wire)
 
 
 NONE = Options({})
@@ -48,12 +44,14 @@ NONE = Options({})
 def read(params: Mapping[str, Any]) -> tuple[Options, Mapping[str, Any], list[Problem]]:
     """Return the options among ``params``, the other parameters, and what was wrong.
 
-    What limits the use of the data is never lost to a mistake: a ``True`` that is none still opts
-    out, and a state nobody knows leaves it to Meta to find out the state.
+    What limits the use of the data is never lost to a mistake: a slip of its name counts as the
+    name, a ``True`` that is none still opts out, and a state nobody knows leaves it to Meta to find
+    out the state.
     """
-    if NAMES.isdisjoint(params):
-        return NONE, params, []
     problems: list[Problem] = []
+    params = _spelled_right(params, problems)
+    if NAMES.isdisjoint(params):
+        return NONE, params, problems
     given = {name: params[name] for name in NAMES & params.keys() if params[name] is not None}
     wire = {
         **_opt_out(given, problems),
@@ -63,6 +61,19 @@ def read(params: Mapping[str, Any]) -> tuple[Options, Mapping[str, Any], list[Pr
     source, referrer = (_address(name, given, problems) for name in ADDRESSES)
     rest = {name: value for name, value in params.items() if name not in NAMES}
     return Options(wire, source, referrer), rest, problems
+
+
+def _spelled_right(params: Mapping[str, Any], problems: list[Problem]) -> Mapping[str, Any]:
+    slips = {
+        name: meant
+        for name in params
+        if isinstance(name, str) and (meant := option_meant(name)) and params.get(meant) is None
+    }
+    if not slips:
+        return params
+    rule = "is how its name is written; taken as that"
+    problems += [Problem(meant, rule, mistake=True) for meant in slips.values()]
+    return {slips.get(name, name): value for name, value in params.items()}
 
 
 def _address(name: str, given: Mapping[str, Any], problems: list[Problem]) -> str:
@@ -75,10 +86,13 @@ def _address(name: str, given: Mapping[str, Any], problems: list[Problem]) -> st
 
 
 def _opt_out(given: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
-    opt_out = given.get("opt_out", False)
-    if not isinstance(opt_out, bool):
-        problems.append(Problem("opt_out", "has to be True or False; taken as True", mistake=True))
-    return {"opt_out": True} if opt_out else {}
+    if "opt_out" not in given:
+        return {}
+    opt_out = given["opt_out"]
+    if isinstance(opt_out, bool):
+        return {"opt_out": True} if opt_out else {}
+    problems.append(Problem("opt_out", "has to be True or False; taken as True", mistake=True))
+    return {"opt_out": True}
 
 
 # Limited data use
@@ -90,7 +104,9 @@ _STATES = f"has to be 0 (Meta finds out) or one of {', '.join(LDU_STATES)}, or i
 def _processing(given: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
     if not {LDU, COUNTRY, STATE} & given.keys() or given.get(LDU) in ([], ()):
         return {}
-    if given.get(LDU) not in ("LDU", ["LDU"], ("LDU",)):
+    if LDU not in given:
+        problems.append(Problem(LDU, "has to be ['LDU'] beside a country or state", mistake=True))
+    elif given[LDU] not in ("LDU", ["LDU"], ("LDU",)):
         problems.append(Problem(LDU, "has to be ['LDU'] or []; taken as ['LDU']", mistake=True))
     country, state = _place(given, problems)
     return {LDU: ["LDU"], COUNTRY: country, STATE: state}
@@ -157,10 +173,17 @@ def _part(name: str, value: object, problems: list[Problem]) -> Any:
             return check_event_name(value)
         if name == "event_id":
             return events.check_event_id(value)
-        return events.unix_seconds(value) if name == "event_time" else identifier(value)
+        return events.unix_seconds(value) if name == "event_time" else _order_id(value)
     except (EventError, RefusedError) as error:
         problems.append(Problem(field, error.rule, mistake=True))
         return None
+
+
+def _order_id(value: object) -> str | None:
+    found = identifier(value)
+    if found and EMAIL.search(found):
+        raise RefusedError("holds an e-mail address")
+    return found
 
 
 def _names_an_event(wire: Mapping[str, Any], problems: list[Problem]) -> bool:

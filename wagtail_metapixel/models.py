@@ -121,7 +121,10 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         max_length=10,
         choices=ContentIdScheme.choices,
         default=ContentIdScheme.PK,
-        help_text=_("Choose what your product catalogue at Meta has in its column id."),
+        help_text=_(
+            "Choose what your product catalogue at Meta has in its column id. A product without "
+            "one goes by its primary key."
+        ),
     )
     content_id_attribute = models.CharField(
         _("field of the id"),
@@ -141,7 +144,10 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
     value_includes_tax = models.BooleanField(
         _("the value includes tax"),
         default=True,
-        help_text=_("Changing this changes what Meta shows as revenue, from the next order on."),
+        help_text=_(
+            "These three count where the shop reports an order's total with its parts. A change "
+            "changes what Meta shows as revenue, from the next order on."
+        ),
     )
     value_includes_shipping = models.BooleanField(_("the value includes shipping"), default=True)
     value_is_after_discounts = models.BooleanField(
@@ -412,7 +418,7 @@ class Counter(models.Model):
     site_pk = models.PositiveIntegerField(default=0)
     kind = models.CharField(max_length=12)
     event_name = models.CharField(max_length=50, blank=True)
-    reason = models.CharField(max_length=100, blank=True)
+    reason = models.CharField(max_length=250, blank=True)
     count = models.PositiveBigIntegerField(default=0)
 
     class Meta:

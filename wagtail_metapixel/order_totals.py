@@ -35,7 +35,7 @@ class OrderTotal:
     shipping_tax: Amount = 0
     """How much of ``tax`` is tax on shipping."""
     discount: Amount = 0
-    """What was taken off before ``total`` came out."""
+    """What was taken off before ``total`` came out, as the customer saw it: with its tax."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,16 +59,23 @@ class ValuePolicy:
 
     def value(self, order: OrderTotal) -> Decimal:
         """Return the value to report, never below 0. Raises :class:`EventError`."""
-        value = _exact(order, "total")
+        # All of them, whatever is needed: the owner may choose otherwise tomorrow.
+        total, tax, shipping, shipping_tax, discount = (_exact(order, name) for name in _PARTS)
+        for name, whole in (("tax", tax), ("shipping", shipping)):
+            if shipping_tax > whole:
+                raise EventError("value", f"shipping_tax has to be part of {name}")
+        value = total
         if not self.after_discounts:
-            value += _exact(order, "discount")
+            value += discount
         if not self.shipping:
-            value -= _exact(order, "shipping")
+            value -= shipping
         if not self.tax:
             # The tax on shipping has gone with the shipping.
-            gone = Decimal(0) if self.shipping else _exact(order, "shipping_tax")
-            value -= _exact(order, "tax") - gone
+            value -= tax if self.shipping else tax - shipping_tax
         return max(value, Decimal(0))
+
+
+_PARTS = ("total", "tax", "shipping", "shipping_tax", "discount")
 
 
 def _exact(order: OrderTotal, name: str) -> Decimal:

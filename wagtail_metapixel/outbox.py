@@ -102,8 +102,10 @@ def first_to_tell(event_id: str, *, using: str) -> bool:
     """Tell whether nobody was given the browser's copy of this event yet, and note that you were.
 
     A reload, a second signal or a second tab would fire it again otherwise, and two copies from
-    one source are not known to be counted once.
+    one source are not known to be counted once. Nobody is told what is the server's alone.
     """
+    if _of_the_server([event_id], using):
+        return False
     try:
         with transaction.atomic(using=using):
             AnsweredTicket.objects.using(using).create(event_id=event_id)
@@ -114,11 +116,22 @@ def first_to_tell(event_id: str, *, using: str) -> bool:
 
 def recorded(ids: Iterable[str], site_pk: int, *, newer_than: timedelta, using: str) -> Rows:
     """Return the rows of these events of one site that a browser may still be told of."""
+    asked = list(ids)
     gone = [State.REJECTED, State.WITHDRAWN, State.ERASED]
     rows = OutboxEvent.objects.using(using).filter(
-        event_id__in=list(ids), site_pk=site_pk, recorded_at__gt=timezone.now() - newer_than
+        event_id__in=asked, site_pk=site_pk, recorded_at__gt=timezone.now() - newer_than
     )
-    return list(rows.exclude(state__in=gone).order_by("pk"))
+    rows = rows.exclude(state__in=gone).exclude(event_id__in=_of_the_server(asked, using))
+    return list(rows.order_by("pk"))
+
+
+def _of_the_server(ids: Sequence[str], using: str) -> list[str]:
+    """Return those of ``ids`` that any row tells with a limit, or from elsewhere than the website.
+
+    A copy in the browser would be told without it.
+    """
+    rows = OutboxEvent.objects.using(using).filter(event_id__in=ids, twin=Twin.NO)
+    return list(rows.values_list("event_id", flat=True).distinct())
 
 
 def is_recorded(event_id: str, site_pk: int, *, using: str) -> bool:

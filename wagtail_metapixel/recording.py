@@ -134,9 +134,11 @@ def failed(name: object, kind: str, reason: str) -> Tracked:
     return Tracked(event_name=event_name, reason=reason)
 
 
-def raise_mistakes(problems: Iterable[Problem]) -> None:
-    """Count ``problems``; while ``DEBUG`` is on, raise the first that is the developer's."""
+def raise_mistakes(event_name: str, problems: Iterable[Problem]) -> None:
+    """Count and log ``problems``; while ``DEBUG`` is on, raise the first that is a mistake."""
     for problem in problems:
-        counters.add(counters.Item(counters.DIAGNOSTIC, f"{problem.field}: {problem.rule}"))
+        told = f"{problem.field}: {problem.rule}"
+        counters.add(counters.Item(counters.DIAGNOSTIC, told))
+        logger.info("%s: %s", event_name, told)
         if problem.mistake and settings.DEBUG:
             raise EventError(problem.field, problem.rule)

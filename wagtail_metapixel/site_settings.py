@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from django.db import Error, connections, router, transaction
 from wagtail.models import Site
 
 from wagtail_metapixel import conf
+from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.content_ids import ContentIds
 from wagtail_metapixel.models import (
     ConsentProvider,
@@ -71,6 +72,10 @@ class SiteConfig:
     value_policy: ValuePolicy = field(default=ValuePolicy())
     own_hosts: frozenset[str] = field(default=frozenset())
     """All hosts that belong to this site: its own and those its pixels list."""
+
+    def applied(self, params: Mapping[str, Any], problems: list[Problem]) -> Mapping[str, Any]:
+        """Return the parameters of an event with products and totals told as the owner chose."""
+        return self.content_ids.applied(self.value_policy.applied(params, problems), problems)
 
     def pixels_for(self, host: str, event_name: str | None = None) -> tuple[PixelConfig, ...]:
         """Return the pixels that send for ``host``, and for ``event_name`` when it is given."""

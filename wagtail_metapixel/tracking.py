@@ -155,6 +155,8 @@ def _track(
     event_name = catalogue.check_event_name(name)
     if not isinstance(given.action_source, str):
         raise EventError("action_source", "has to be a text, such as website")
+    if given.consent is not None and given.consent not in list(Choice):
+        raise EventError("consent", f"has to be one of {', '.join(Choice)}")
     held, person = _whose(request, given, using)
     if held is None and person is None and given.consent is None:
         return recording.withheld(event_name, None, Reason.NO_VISITOR)
@@ -166,11 +168,15 @@ def _track(
     if person is None and held is not None:
         person = _read(held, site, decision)
     event, problems = _event(event_name, site, person, given, params)
+    if near := catalogue.event_name_problem(event_name):
+        problems.append(near)
     user_data, found = _user_data(site, person, given.user_data)
     found += event_options.unknown_place(event.options, user_data)
-    recording.raise_mistakes(problems + found)
+    recording.raise_mistakes(event_name, problems + found)
     if not matching.enough(user_data):
-        return recording.withheld(event_name, site, Reason.NO_IDENTIFIER)
+        unused = bool(given.user_data) and not site.advanced_matching
+        missing = Reason.NO_MATCHING if unused else Reason.NO_IDENTIFIER
+        return recording.withheld(event_name, site, missing)
 
     keyed = given.key is not None
     rows = recording.rows(event, user_data, decision, site, person, problems, keyed=keyed)
@@ -253,9 +259,7 @@ def _event(
 ) -> tuple[Event, list[Problem]]:
     problems: list[Problem] = []
     options, params, odd = event_options.read(_with_original_id(params, site, problems))
-    params = site.value_policy.applied(params, problems)
-    params = site.content_ids.applied(params, problems)
-    custom_data, wrong = build_custom_data(event_name, params)
+    custom_data, wrong = build_custom_data(event_name, site.applied(params, problems))
     event_time, late = events.check_event_time(
         given.event_time, now=time.time(), action_source=given.action_source
     )

@@ -133,7 +133,8 @@ def test_it_can_begin_with_a_fault():
     [
         (["--host", "0.0.0.0"], "loopback"),
         (["--pixel", PIXEL], "own --token"),
-        (["--misbehave", "reject_id"], "event_id"),
+        (["--misbehave", "reject_id"], "add --event-id ID"),
+        (["--event-id", "1"], "goes with --misbehave reject_id"),
         (["--misbehave", "explode"], "invalid choice"),
         (["--port", "99999999"], "Cannot listen on port 99999999"),
     ],

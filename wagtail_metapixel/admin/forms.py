@@ -40,7 +40,7 @@ class EventsField(forms.MultipleChoiceField):
     widget = forms.CheckboxSelectMultiple
 
     def __init__(self, **kwargs: Any) -> None:
-        choices = [(name, name) for name in catalogue.STANDARD_EVENTS]
+        choices = [(n, n) for n in (*catalogue.STANDARD_EVENTS, *catalogue.CUSTOM_EVENTS)]
         super().__init__(choices=choices, required=False, **kwargs)
 
 
@@ -55,7 +55,11 @@ class MetaPixelForm(WagtailAdminModelForm):
     )
     clear_access_token = forms.BooleanField(label=_("Remove the stored token"), required=False)
     events = EventsField(
-        label=_("Events"), help_text=_("What this pixel gets. Nothing ticked means everything.")
+        label=_("Events"),
+        help_text=_(
+            "What this pixel gets. Nothing ticked means everything, custom events of your own too; "
+            "these go to no pixel with ticks."
+        ),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -130,7 +134,10 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
             self.add_error("content_id_attribute", _("Name the field that holds the id."))
         by_function = cleaned.get("content_id_scheme") == ContentIdScheme.FUNCTION
         if by_function and not conf.get("CONTENT_ID_FUNCTION"):
-            self.add_error("content_id_scheme", _("No function is named in the settings."))
+            self.add_error(
+                "content_id_scheme",
+                _("No function is named in the settings (CONTENT_ID_FUNCTION)."),
+            )
         return cleaned
 
     def save(self, commit: bool = True) -> MetaPixelSettings:

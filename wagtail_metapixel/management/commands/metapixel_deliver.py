@@ -106,4 +106,6 @@ def _add(total: Summary, summary: Summary) -> None:
 
 def _line(summary: Summary) -> str:
     states = ", ".join(f"{count} {state}" for state, count in sorted(summary.by_state.items()))
-    return f"{summary.requests} requests: {states or 'nothing sent'}, {summary.released} given back"
+    requests = "1 request" if summary.requests == 1 else f"{summary.requests} requests"
+    waiting = f"; {summary.released} wait for another time" if summary.released else ""
+    return f"{requests}: {states or 'nothing sent'}{waiting}"

@@ -38,7 +38,8 @@ class Command(BaseCommand):
             self.stdout.write(self._line(finding))
         problems = sum(finding.level is Level.PROBLEM for finding in findings)
         if problems:
-            raise CommandError(f"{problems} to mend.", returncode=1)
+            plural = "" if problems == 1 else "s"
+            raise CommandError(f"{problems} problem{plural} to mend.", returncode=1)
         self.stdout.write(self.style.SUCCESS("Everything is in place."))
 
     def _line(self, finding: Finding) -> str:

@@ -76,7 +76,10 @@ class Command(BaseCommand):
     def _server(self, options: dict[str, Any]) -> SandboxServer:
         pixels, tokens = options["pixel"], options["token"]
         if len(pixels) != len(tokens):
-            raise CommandError("Give each --pixel its own --token, in the same order.")
+            raise CommandError(
+                "Give each --pixel its own --token, in the same order; with neither, the sandbox"
+                " takes every pixel and token."
+            )
         if not is_loopback(options["host"]):
             raise CommandError(
                 "--host: the sandbox has no log-in, so it listens on loopback addresses only,"
@@ -91,6 +94,10 @@ class Command(BaseCommand):
             on_event=self._print_event,
             on_rejection=self._print_rejection,
         )
+        if options["event_id"] and options["misbehave"] != "reject_id":
+            raise CommandError("--event-id goes with --misbehave reject_id.")
+        if options["misbehave"] == "reject_id" and not options["event_id"]:
+            raise CommandError("--misbehave reject_id needs the id: add --event-id ID.")
         if options["misbehave"]:
             try:
                 server.misbehave(options["misbehave"], event_id=options["event_id"])
