@@ -16,8 +16,9 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "events.md"
 INTRODUCTION = """\
 # Events and what they carry
 
-This page is written from `catalogue.py` and `meta_errors.py` by `python -m tests.events_page`; a test
-holds them equal. The same tables decide what is sent and word the complaint about what is not.
+This page is written from `catalogue.py`, `parameters.py`, `match_keys.py` and `meta_errors.py` by
+`python -m tests.events_page`; a test holds them equal. The same tables decide what is sent and word the
+complaint about what is not.
 
 ```python
 track(
@@ -59,24 +60,30 @@ Where Meta says nothing, or several answers are possible:
 | an object with `.amount` and `.currency` | refused, with the hint to pass both apart |
 | a value of 0 in a Purchase | sent and reported |
 | an amount above 1,000,000,000,000 | sent and reported |
-| a negative amount | refused, save for `net_revenue` and a refund |
+| an amount of more digits than a JSON number holds, such as 900,719,925,474,099.93 | refused: it would arrive as another |
+| a negative amount | refused, save for `net_revenue`; of a refund the sign of every amount is dropped |
 | a value or `predicted_ltv` without currency | left out; a Purchase is rejected |
 | a lower-case currency, or spaces around it | brought to upper case |
 | `contents` given, `content_ids` not | `content_ids` and `num_items` follow, `content_type` is `product` |
-| `content_ids` given, `contents` not | one piece of each in `contents`; `num_items` stays away; hotels, flights and their like get no `contents` |
+| `content_ids` given, no `contents` or none that can be used | one piece of each in `contents`, `content_type` is `product`; `num_items` stays away; hotels, flights and their like get no `contents` |
 | a quantity of 0, below 0 or with a fraction | the item is left out |
 | no quantity | 1, and reported |
+| an id of a product of more than 100 characters | the product is left out: cut, two ids might become one |
+| `price` in an item | sent as `item_price`, and reported; where `item_price` stands beside it, as it is |
 | a `set` | sorted, so that both copies of the event agree |
 | a generator, a QuerySet, bytes, a nested list or dict | refused, and never looked into |
 | an Enum member, a lazy text, a UUID, a date | its value, its text, its ISO form |
+| an object that breaks on being read | its parameter is left out, and reported as a mistake |
 | an e-mail address in a text, or as the id of a product | the text, or the product, is left out |
 | line breaks, control and direction marks in a text | spaces for breaks, nothing for the others; joiners of emoji stay |
 | a time in milliseconds | divided by 1,000 and reported |
 | a time without zone | taken as now and reported |
 | a time up to a day ahead | taken as now, beyond five minutes reported; further ahead rejected |
 | an event id of `0` | an id like any other |
-| an event name that is nearly a standard one | refused, with the name that was meant |
+| an event name that is a standard one in another spelling: `purchase`, `Add to cart`, `Leads` | refused, with the name that was meant |
+| an event name that is like a standard one: `Purchse`, `Purchased` | sent as a custom event, and reported with the name that may be meant; `Unsubscribe` and other words with a meaning of their own without a word |
 | a parameter that is nearly a documented one | sent as it is, and reported with the name that was meant |
+| a parameter that is nearly an option of the event: `optout`, `dataProcessingOptions`, `ldu` | never sent as a parameter; reported as a mistake, with the name that was meant |
 """
 
 
@@ -175,7 +182,8 @@ An item of `contents`:
 
 {_table(head, of_item)}
 Other keys are yours: a text, a number, a truth value, or a list of these, under a key of 1 to
-{catalogue.PROPERTY_NAME_MAX} of `A-Z a-z 0-9 _ -`. Words of other tools are sent as they are, and reported:
+{catalogue.PROPERTY_NAME_MAX} of `A-Z a-z 0-9 _ -`. Words of other tools are sent as they are, and reported; of an item
+`price` becomes `item_price`, unless that is there too:
 
 {_table(("word", "Meta's word", "in an item"), words)}"""
 

@@ -8,10 +8,18 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wagtail_metapixel.amounts import NO_CURRENCY, amount, exact, json_number, signed_amount, whole
+from wagtail_metapixel.amounts import (
+    EXACT_BELOW,
+    NO_CURRENCY,
+    amount,
+    exact,
+    json_number,
+    signed_amount,
+    whole,
+)
 from wagtail_metapixel.catalogue import VALUE_MAX
 from wagtail_metapixel.currencies import CURRENCIES
 from wagtail_metapixel.exceptions import RefusedError
@@ -39,6 +47,40 @@ def test_what_is_no_amount_is_refused_without_being_repeated(raw):
     with pytest.raises(RefusedError) as caught:
         amount(raw, 2)
     assert caught.value.rule.startswith(("has to be", "is too large", "is a text that"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "exponent"),
+    [
+        (Decimal("900719925474099.93"), 2),
+        (Decimal("70368744177664.13"), 2),
+        ("70368744177664.13", 2),
+        (Decimal("9007199254740.993"), 3),
+        (Decimal("9007199254740990.5"), 4),
+    ],
+)
+def test_an_amount_that_would_arrive_as_another_is_refused(raw, exponent):
+    for read in (amount, signed_amount):
+        with pytest.raises(RefusedError, match="more digits than a JSON number holds") as caught:
+            read(raw, exponent)
+        assert not caught.value.mistake
+
+
+@given(st.decimals(0, VALUE_MAX), st.sampled_from(sorted(set(CURRENCIES.values()))))
+@example(Decimal(EXACT_BELOW) - Decimal("0.0001"), 4)
+@example(Decimal(EXACT_BELOW), 4)
+@example(Decimal("70368744177664.25"), 2)
+def test_what_is_sent_is_the_rounded_amount_to_the_last_digit(raw, exponent):
+    with suppress(RefusedError):
+        rounded = raw.quantize(Decimal(1).scaleb(-exponent), decimal.ROUND_HALF_EVEN)
+        assert Decimal(repr(amount(raw, exponent))) == rounded
+        return
+    assert raw >= EXACT_BELOW
+
+
+def test_a_negative_amount_is_not_rounded_in_the_callers_context():
+    with decimal.localcontext(prec=2):
+        assert signed_amount(Decimal("-1234.56"), 2) == -1234.56
 
 
 @given(st.decimals(-(10**9), 10**9), st.sampled_from(sorted(set(CURRENCIES.values()))))

@@ -205,6 +205,10 @@ class Choice(enum.StrEnum):
         pytest.param("Newsletter", "Newsletter", id="unlike any other"),
         pytest.param("Leads closed", "Leads closed", id="only begins alike"),
         pytest.param("Search result", "Search result", id="longer than its kin"),
+        pytest.param("Unsubscribe", "Unsubscribe", id="the opposite"),
+        pytest.param("Purchased", "Purchased", id="another form of the word"),
+        pytest.param("StartTrial2", "StartTrial2", id="a second one"),
+        pytest.param("Purchse", "Purchse", id="a slip is told, and costs no event"),
         pytest.param("a" * 50, "a" * 50, id="fifty characters"),
         pytest.param(Choice.PURCHASE, "Purchase", id="member of an enumeration"),
     ],
@@ -222,8 +226,8 @@ def test_event_names_that_are_accepted(given, name):
         pytest.param("add_to_cart", "'AddToCart'", id="row 28: underscores"),
         pytest.param("Page View", "'PageView'", id="row 28: a space"),
         pytest.param("Add to cart", "'AddToCart'", id="row 28: words"),
-        pytest.param("Purchse", "'Purchase'", id="a slip"),
-        pytest.param("Purchased", "'Purchase'", id="another form of the word"),
+        pytest.param("purchases", "'Purchase'", id="several"),
+        pytest.param("Leads", "'Lead'", id="several"),
         pytest.param("refund", "'Refund'", id="ours, in lower case"),
         pytest.param("<script>", "1 to 50", id="row 29: markup"),
         pytest.param("a" * 51, "1 to 50", id="row 29: 51 characters"),
@@ -232,6 +236,8 @@ def test_event_names_that_are_accepted(given, name):
         pytest.param("Zażółć", "1 to 50", id="not ASCII"),
         pytest.param("line\nbreak", "1 to 50", id="control character"),
         pytest.param("Microdata", "Meta's own", id="reserved"),
+        pytest.param("microdata", "Meta's own", id="reserved, in lower case"),
+        pytest.param("appendvalue", "Meta's own", id="reserved, in lower case"),
         pytest.param(7, "a text", id="no text"),
         pytest.param(None, "a text", id="nothing"),
     ],
@@ -241,6 +247,39 @@ def test_event_names_that_are_refused_with_a_hint(given, hint):
         catalogue.check_event_name(given)
     assert caught.value.field == "event_name"
     assert hint in caught.value.rule
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Purchse", "Purchase"),
+        ("Purchsae", "Purchase"),
+        ("AddToCrat", "AddToCart"),
+        ("Purchased", "Purchase"),
+        ("Subscribed", "Subscribe"),
+        ("Refunded", "Refund"),
+    ],
+)
+def test_a_name_that_is_like_one_of_meta_s_gets_a_hint_and_is_sent(name, meant):
+    problem = catalogue.event_name_problem(catalogue.check_event_name(name))
+    assert repr(meant) in problem.rule
+    assert (problem.field, problem.fatal, problem.mistake) == ("event_name", False, False)
+    assert name not in problem.rule.replace(meant, "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Unsubscribe", "Unsubscribed", "Research", "StartTrial2", "AddToCartB", "Newsletter",
+        "Leads closed", *catalogue.STANDARD_EVENTS, "Refund",
+    ],
+)  # fmt: skip
+def test_a_name_with_a_meaning_of_its_own_gets_no_hint(name):
+    assert catalogue.event_name_problem(catalogue.check_event_name(name)) is None
+
+
+def test_options_are_keys_of_the_event():
+    assert set(catalogue.EVENT_OPTIONS) <= catalogue.EVENT_KEYS
 
 
 def test_standard_and_custom_names_are_told_apart():

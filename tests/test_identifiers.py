@@ -66,6 +66,21 @@ def test_public_addresses_are_what_python_calls_global_save_for_documentation():
 
 
 @pytest.mark.parametrize(
+    ("address", "is_public"),
+    [
+        ("2002:a00:1::1", False),
+        ("2002:c0a8:101::1", False),
+        ("2002:7f00:1::", False),
+        ("2002:808:808::1", True),
+        ("2001:0:5ef5:79fb::1", False),
+        ("2a00:1450:4001:80b::200e", True),
+    ],
+)
+def test_an_address_of_6to4_is_as_public_as_the_one_in_it(address, is_public):
+    assert public_ip(address) == (address if is_public else None)
+
+
+@pytest.mark.parametrize(
     ("vector"),
     [vector for vector in VECTORS if vector["param"] == "client_ip_address"],
     ids=lambda vector: ascii(vector["normalized"]),

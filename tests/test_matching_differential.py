@@ -240,8 +240,9 @@ SDK = (
     Class("drops the digits of cities", "ct", lambda d: is_text(d) and re.sub(r"\d", "", d.ours) == d.theirs),
     Class("leaves names of states", "st", lambda d: is_text(d) and d.country in {"us", "ca"} and len(d.ours) == 2 < len(d.theirs)),
     Class("leaves long American postcodes", "zp", lambda d: d.country == "us" and len(d.ours or "") == 5 and d.theirs.startswith(d.ours)),
-    Class("keeps dots and wide digits of postcodes", "zp", lambda d: is_text(d) and d.country != "us"),
+    Class("keeps dots and wide digits of postcodes", "zp", lambda d: is_text(d) and d.country != "us" and not d.raw.startswith("D-")),
     Class("takes a letter for a postcode", "zp", lambda d: d.ours is None and len(d.theirs) == 1),
+    Class("takes the country for a postcode", "zp", lambda d: d.raw == f"D-{d.ours}" and d.theirs == "d"),
     Class("refuses names of countries", "country", lambda d: d.theirs is None and d.ours is not None),
     Class("refuses words for a gender", "ge", lambda d: d.theirs is None and d.raw.lower() in {"female", "male", "woman"}),
     Class("hashes dates as they are written", "db", lambda d: not is_hex(d.raw) and d.theirs == d.raw),
@@ -361,6 +362,7 @@ NODE = (
     Class("knows states without their country", "st", lambda d: normalise("st", d.raw, country="us") == d.theirs or normalise("st", d.raw, country="ca") == d.theirs),
     Class("cuts other states to two letters", "st", lambda d: without_letters(d.ours)[:2] == d.theirs and d.theirs not in {normalise("st", d.raw, country="us"), normalise("st", d.raw, country="ca")}),
     Class("keeps spaces and long forms of postcodes", "zp", lambda d: d.theirs.replace(" ", "").startswith(d.ours)),
+    Class("takes the country for a postcode", "zp", lambda d: d.raw.lower().startswith(f"{d.theirs}-")),
     Class("cuts other countries to two letters", "country", lambda d: without_letters(d.raw.lower())[:2] == d.theirs),
     Class("lower-cases external ids and closes their gaps", "external_id", lambda d: re.sub(r"\s", "", d.raw.lower()) == d.theirs),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from wagtail_metapixel import catalogue, event_options, match_keys, matching, pa
 from wagtail_metapixel.currencies import CURRENCIES
 from wagtail_metapixel.custom_data import build_custom_data
 from wagtail_metapixel.events import Event, check_event_time
-from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel.exceptions import EventError, RefusedError, TakenError
 from wagtail_metapixel.sandbox.validation import check_request
 
 NOW = 1_800_000_000.25
@@ -197,7 +197,7 @@ def test_a_good_purchase_is_taken_with_all_it_says():
     judge(request)
     assert request["data"][0]["custom_data"] == {
         "currency": "EUR", "value": 12.3, "content_ids": ["A"], "net_revenue": -1,
-        "contents": [{"id": "A", "quantity": 1}],
+        "contents": [{"id": "A", "quantity": 1}], "content_type": "product",
     }  # fmt: skip
     keys = META["request_keys"]
     assert set(request) <= {*keys["required"], *keys["optional_documented"]}
@@ -219,6 +219,15 @@ def test_an_error_survives_pickling_and_names_field_and_rule_only():
     assert type(again) is EventError
     assert (again.field, again.rule, str(again)) == (error.field, error.rule, str(error))
     assert repr(again) == "EventError('currency: has to be an ISO 4217 code')"
+
+
+@pytest.mark.parametrize("kind", [RefusedError, TakenError])
+@pytest.mark.parametrize(("fatal", "mistake"), [(True, False), (False, True)])
+def test_a_refusal_survives_pickling_with_all_it_says(kind, fatal, mistake):
+    again = pickle.loads(pickle.dumps(kind("has to be x", fatal=fatal, mistake=mistake)))
+    assert type(again) is kind
+    assert (again.rule, again.fatal, again.mistake) == ("has to be x", fatal, mistake)
+    assert str(again) == "has to be x"
 
 
 CANARY = "jane.canary@example.com"

@@ -42,6 +42,9 @@ CLICK = "IwARplantedClick"
 FBC = f"fb.1.{NOW_MS}.{CLICK}"
 AGENT = "Mozilla/5.0 (Planted; Agent)"
 SESSION = "plantedsessionkey"
+IDENTIFIER = "KowalskaZazolc"
+"""A name that might as well be that of a parameter."""
+NUMBER = "p48739518264"
 PLANTED = [EMAIL, PHONE, "739", NAME, "Kowalska", TOKEN, IP, FBP, CLICK, "Planted", SESSION]
 
 
@@ -132,7 +135,7 @@ def test_what_became_of_an_event_says_nothing_of_its_person(site, held, settings
             "Purchase",
             site=site_of(site),
             consent="granted",
-            user_data={"email": EMAIL, "phone": PHONE, NAME: NAME},
+            user_data={"email": EMAIL, "phone": PHONE, NAME: NAME, IDENTIFIER: 1, NUMBER: "x"},
             **params,
         )
         for text in (repr(tracked), str(tracked), in_a_pickle(tracked)):
@@ -224,6 +227,9 @@ def test_an_error_tells_no_value(call):
         {"value": PHONE},
         {"contents": [{"id": EMAIL, "quantity": NAME}]},
         {EMAIL: 1},
+        {NUMBER: b"x"},
+        {NUMBER: {"a": 1}},
+        {"contents": [{"id": "A", "quantity": 1, NUMBER: b"x"}]},
         {"content_ids": EMAIL},
         {"search_string": f"from {EMAIL}"},
     ],
@@ -245,6 +251,10 @@ def test_a_problem_with_a_parameter_tells_no_value(params):
         {"client_ip_address": f"{IP}.{IP}"},
         {"external_id": [EMAIL]},
         {EMAIL: NAME},
+        {IDENTIFIER: NAME},
+        {NUMBER: NAME},
+        {"Kowalska": 1},
+        {"subscription_id": EMAIL},
         {"country": NAME},
     ],
 )

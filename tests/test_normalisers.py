@@ -50,6 +50,43 @@ def test_other_texts_are_sent_as_they_are_or_not_at_all(text, kept):
     assert plain(text, None, None) == (text if kept else None)
 
 
+@pytest.mark.parametrize(
+    "text", ["jane@example.com", "x jane@example.com x", "<jane@mail.example.com>"]
+)
+def test_a_text_that_is_sent_as_it_is_holds_no_e_mail_address(text):
+    assert plain(text, None, None) is None
+
+
+@pytest.mark.parametrize(
+    "raw", ["'foo@bar.com'", "foo@bar.com'", "`foo@bar.com`", "\u2018foo@bar.com\u2019", "»foo@bar.com«"]
+)  # fmt: skip
+def test_an_e_mail_address_in_quotes_is_left_out(raw):
+    assert normalise("email", raw) is None
+    assert normalise("email", "o'neil@example.com") == "o'neil@example.com"
+
+
+@pytest.mark.parametrize(
+    ("raw", "country", "expected"),
+    [
+        ("CH-8001", None, "8001"),
+        ("CH-8001", "ch", "8001"),
+        ("ch - 8001", "de", "8001"),
+        ("D-10115", "de", "10115"),
+        ("D\u201310115", None, "10115"),
+        ("SE-111 22", "se", "11122"),
+        ("POL-00-950", "pl", "00"),
+        ("GB-SW1A 1AA", "gb", "sw1a1aa"),
+        ("GB-SW1A 1AA", None, "gb"),
+        ("EC1A-1BB", "gb", "ec1a"),
+        ("94035-1234", "us", "94035"),
+        ("US-94035-1234", "us", "94035"),
+        ("00-950", "pl", "00"),
+    ],
+)
+def test_the_country_in_front_of_a_postcode_is_no_part_of_it(raw, country, expected):
+    assert normalise("zip", raw, country=country) == expected
+
+
 @pytest.mark.parametrize(("length", "accepted"), [(320, True), (321, False)])
 def test_an_e_mail_address_has_at_most_320_characters(length, accepted):
     address = "a@b.co".rjust(length, "x")

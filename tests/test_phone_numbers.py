@@ -69,6 +69,25 @@ def test_bare_digits_are_national_on_a_site_with_region(extra):
     assert sent("48601234567", region="PL") == expected
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "+48601234567,12", "+48601234567;12", "+48601234567*12", "+48601234567 # 12 a",
+        "601234567, 12", "+48601234567\uff0c12", "+48 601,234,567",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("region", [None, "PL"])
+def test_what_stands_behind_a_pause_never_becomes_part_of_the_number(extra, raw, region):
+    assert normalise("phone", raw, region=region) is None
+    found, problems = match({"phone": raw}, region=region)
+    assert (found, [problem.field for problem in problems]) == ({}, ["phone"])
+
+
+@pytest.mark.parametrize("raw", ["+48601234567 ext 12", "+48601234567, ext. 12", "+48601234567#12"])
+def test_an_extension_that_is_called_one_is_cut_off(extra, raw):
+    assert sent(raw) == digest("48601234567")
+
+
 def test_a_zero_of_old_habit_is_no_part_of_the_number():
     assert sent("0601 234 567", region="PL") == digest("48601234567")
     assert sent("0601 234 56", region="PL") is None

@@ -56,11 +56,76 @@ def test_a_text_that_was_read_is_read_as_itself(raw):
         once.encode()
 
 
-@given(st.text() | st.integers())
+@given(st.text(max_size=90) | st.integers())
 def test_an_id_is_short_or_nothing(raw):
     found = texts.identifier(raw)
     assert found is None or 0 < len(found) <= texts.ID_MAX
     assert found is None or found == found.strip()
+
+
+@pytest.mark.parametrize(
+    "raw", ["a" * 101, "a" * 99 + "\u0142\u0142", "\ufeff" * 501 + "a", "a" * 10**6, 10**100]
+)
+def test_an_id_that_is_too_long_is_refused_and_not_cut(raw):
+    with pytest.raises(RefusedError, match="longer than 100") as caught:
+        texts.identifier(raw)
+    assert not caught.value.mistake
+    assert texts.identifier(f" {'a' * 100} ") == "a" * 100
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("optout", "opt_out"),
+        ("opt_Out", "opt_out"),
+        ("data_processing_option", "data_processing_options"),
+        ("dataProcessingOptions", "data_processing_options"),
+        ("ldu", "data_processing_options"),
+        ("limited_data_use", "data_processing_options"),
+        ("event_source_urls", "event_source_url"),
+    ],
+)
+def test_a_key_that_is_nearly_an_option_of_the_event_is_no_property(key, meant):
+    problems = []
+    assert not texts.is_property_key(key, problems)
+    (problem,) = problems
+    assert repr(meant) in problem.rule
+    assert (problem.field, problem.mistake) == (key, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("optout", "opt_out"),
+        ("opt_Out", "opt_out"),
+        ("data_processing_option", "data_processing_options"),
+        ("dataProcessingOptions", "data_processing_options"),
+        ("data_procesing_options_state", "data_processing_options_state"),
+        ("ldu", "data_processing_options"),
+        ("limited_data_use", "data_processing_options"),
+        ("referer_url", "referrer_url"),
+        ("original_event", "original_event_data"),
+        ("opt_out", ""),
+        ("event_source", ""),
+        ("colour", ""),
+        ("data", ""),
+    ],
+)
+def test_an_option_is_recognised_behind_a_slip(key, meant):
+    assert texts.option_meant(key) == meant
+
+
+def test_a_parameter_in_another_spelling_is_not_taken_for_an_option():
+    problems = []
+    assert texts.is_property_key("eventSource", problems)
+    assert "'event_source'" in problems[0].rule
+
+
+@pytest.mark.parametrize("key", ["p48601234567", "id_123_45_67"])
+def test_a_key_that_may_be_somebody_s_number_is_not_repeated(key):
+    assert texts.field_of(key) == "custom_data"
+    assert texts.field_of(key, of_item=True) == "contents"
+    assert texts.field_of("utm_2026") == "utm_2026"
 
 
 @given(st.text(max_size=60) | st.integers() | st.none())

@@ -17,6 +17,9 @@ from wagtail_metapixel.parameters import PARAMETERS
 NO_CURRENCY = 4
 """No currency has more decimal places; for an ``item_price`` that came without one."""
 
+EXACT_BELOW = 10**11
+"""Up to here a JSON number, which has 15 digits, holds all places of every currency."""
+
 QUANTA = [Decimal(1).scaleb(-places) for places in range(NO_CURRENCY + 1)]
 # A context of our own: the caller's may round otherwise, or trap. What cannot be rounded is NaN.
 CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN, traps=[])
@@ -32,16 +35,24 @@ def amount(raw: Any, exponent: int) -> float:
     """
     number = rounded(raw, exponent) if type(raw) is Decimal else _rounded(raw, exponent)
     if 0 <= number <= VALUE_MAX:
+        if number >= EXACT_BELOW:
+            _check_digits(number, raw, exponent)
         return int(number) if number.is_integer() else number
     # What is not a number, or infinite, is a complaint of its own.
     rule = "has to be 0 or more" if exact(raw) < 0 else "is too large for a number"
     raise RefusedError(rule, mistake=False)
 
 
+def _check_digits(number: float, raw: Any, exponent: int) -> None:
+    if Decimal(repr(number)) != exact(raw).quantize(QUANTA[exponent], None, CONTEXT):
+        raise RefusedError("has more digits than a JSON number holds exactly", mistake=False)
+
+
 def signed_amount(raw: Any, exponent: int) -> float:
     """Return an amount that may be negative, rounded like any other."""
     if (number := exact(raw)) < 0:
-        return -amount(-number, exponent)
+        # Not -number, which is rounded in the caller's context.
+        return -amount(number.copy_negate(), exponent)
     return amount(raw, exponent)
 
 
@@ -76,6 +87,8 @@ def _of_text(text: str) -> Decimal:
         return Decimal(text)
     if _NOT_FINITE.fullmatch(text):
         raise RefusedError("has to be a finite number", fatal=True, mistake=False)
+    if not text:
+        raise RefusedError("is empty: give an amount, or leave it out")
     raise RefusedError(
         "is a text that cannot be read safely: write 1234.50, in ASCII digits, with a point and"
         " without thousands separators, whatever the locale"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -205,16 +205,35 @@ RESERVED_NAMES = frozenset(
 
 _CUSTOM_NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_ -]*[A-Za-z0-9_-])?")
 _SEPARATORS = str.maketrans("", "", " _-")
-_BARE_NAMES = {name.lower(): name for name in (*STANDARD_EVENTS, *CUSTOM_EVENTS)}
 NEAR_MISS = 0.9
 """How alike two names have to be, from 0 to 1, before one is taken for a slip of the other."""
+SERIOUS_NEAR_MISS = 0.85
+"""The same, where a slip costs the event its meaning or its protection."""
+
+
+def folded(name: str) -> str:
+    """Return ``name`` without case, blanks, ``_``, ``-`` and the ``s`` of a plural."""
+    return name.translate(_SEPARATORS).lower().rstrip("s")
+
+
+def nearest(name: str, known: Iterable[str], *, likeness: float = NEAR_MISS) -> str:
+    """Return the one of ``known`` that ``name`` is another spelling or a slip of, else ``""``."""
+    by_fold = {folded(each): each for each in known}
+    bare = folded(name)
+    close = [bare] if bare in by_fold else difflib.get_close_matches(bare, by_fold, 1, likeness)
+    return by_fold[close[0]] if close else ""
+
+
+_EVENT_NAMES = {folded(name): name for name in (*STANDARD_EVENTS, *CUSTOM_EVENTS)}
+_RESERVED = frozenset(map(str.lower, RESERVED_NAMES))
 
 
 def check_event_name(name: object) -> str:
     """Return the name of a standard or custom event, or raise ``EventError``.
 
     Meta compares names letter by letter, so ``purchase`` would be a custom event that no
-    campaign can be optimised for.
+    campaign can be optimised for. A name that is only like one of Meta's is accepted; see
+    :func:`event_name_problem`.
     """
     if not isinstance(name, str):
         raise EventError("event_name", "has to be a text, such as Purchase")
@@ -228,17 +247,32 @@ def check_event_name(name: object) -> str:
 
 @lru_cache(maxsize=256)
 def _complaint(name: str) -> str:
-    if name in RESERVED_NAMES:
+    if name.lower() in _RESERVED:
         return "is a name Meta's own script uses; choose another one"
-    bare = name.translate(_SEPARATORS).lower()
-    if near := difflib.get_close_matches(bare, _BARE_NAMES, n=1, cutoff=NEAR_MISS):
-        return f"is not known to Meta; did you mean {_BARE_NAMES[near[0]]!r}?"
+    if meant := _EVENT_NAMES.get(folded(name)):
+        return f"is not known to Meta; did you mean {meant!r}?"
     if len(name) > CUSTOM_NAME_MAX or not _CUSTOM_NAME.fullmatch(name):
         return (
             f"has to be a standard event, or 1 to {CUSTOM_NAME_MAX} of A-Z a-z 0-9 _ - and inner"
             " spaces"
         )
     return ""
+
+
+@lru_cache(maxsize=256)
+def event_name_problem(name: str) -> Problem | None:
+    """Return a doubt about a name that was checked: it may be a slip. The event is sent.
+
+    A longer word that holds one of Meta's, such as ``Unsubscribe``, means something else, save
+    for its past tense.
+    """
+    if name in STANDARD_EVENTS or name in CUSTOM_EVENTS:
+        return None
+    meant = nearest(name, _EVENT_NAMES.values(), likeness=SERIOUS_NEAR_MISS)
+    bare, near = folded(name), folded(meant)
+    if not meant or (near in bare and bare not in (f"{near}d", f"{near}ed")):
+        return None
+    return Problem("event_name", f"is not known to Meta; did you mean {meant!r}?")
 
 
 def is_standard(name: str) -> bool:
@@ -321,6 +355,11 @@ EVENT_KEYS = frozenset(
 )  # fmt: skip
 """Meta refuses an event with any other key at its top level."""
 
+EVENT_OPTIONS = (
+    "event_source_url", "referrer_url", "opt_out", "data_processing_options",
+    "data_processing_options_country", "data_processing_options_state", "original_event_data",
+)  # fmt: skip
+"""Keys of an event that ``track()`` takes among its parameters."""
 LDU_STATES: Mapping[str, int] = MappingProxyType(
     {
         state: number

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
 from wagtail_metapixel import amounts, catalogue, parameters, texts
 from wagtail_metapixel.addresses import EMAIL
-from wagtail_metapixel.amounts import CONTEXT, NO_CURRENCY, QUANTA
+from wagtail_metapixel.amounts import CONTEXT, EXACT_BELOW, NO_CURRENCY, QUANTA
 from wagtail_metapixel.catalogue import (
     LIST_MAX,
     MALFORMED,
@@ -25,8 +26,10 @@ from wagtail_metapixel.catalogue import (
     Problem,
 )
 from wagtail_metapixel.currencies import CURRENCIES
-from wagtail_metapixel.exceptions import RefusedError
+from wagtail_metapixel.exceptions import RefusedError, TakenError
 from wagtail_metapixel.parameters import PARAMETERS
+
+UNREADABLE = "could not be read"
 
 _CODES = {"value": 2804009, "currency": 2804010}
 
@@ -38,8 +41,8 @@ def build_custom_data(
 
     Amounts become numbers, rounded half-even to the decimal places of the currency; a currency is
     never guessed. ``content_ids``, ``content_type`` and ``num_items`` follow from ``contents``
-    where they are not given, and ``contents`` from ``content_ids``. ``None`` means: not given.
-    A refund is a positive number.
+    where they are not given, and ``contents`` and ``content_type`` from ``content_ids``. ``None``
+    means: not given. No amount of a refund is negative.
     """
     data: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -59,7 +62,7 @@ def build_custom_data(
             _read(key, raw, exponent, data, problems, required)
     if "contents" in data:
         _derive(data)
-    elif "content_ids" in data and params.get("contents") is None:
+    elif "content_ids" in data:
         _derive_contents(data)
     _check_money(params, data, problems, required)
     return data, problems
@@ -83,7 +86,11 @@ def _read(
     except RefusedError as refused:
         code = _CODES[key] if key in required else _malformed(refused, key in PARAMETERS)
         fatal = key in required or (refused.fatal and key == "value")
-        problems.append(Problem(key, refused.rule, code, fatal, refused.mistake))
+        field = key if key in PARAMETERS else texts.field_of(key)
+        problems.append(Problem(field, refused.rule, code, fatal, refused.mistake))
+    except Exception:  # noqa: BLE001 - a broken object costs its own parameter only
+        code, field = _CODES.get(key), key if key in PARAMETERS else texts.field_of(key)
+        problems.append(Problem(field, UNREADABLE, code, key in required, mistake=True))
     else:
         if value is not None:
             data[key] = value
@@ -91,14 +98,17 @@ def _read(
 
 def _malformed(refused: RefusedError, is_known: bool) -> int | None:
     """Return Meta's subcode for a wrong form, where Meta would have noticed."""
-    return MALFORMED if is_known and not isinstance(refused, _TakenError) else None
+    return MALFORMED if is_known and not isinstance(refused, TakenError) else None
 
 
 def _without_sign(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    try:
-        return {**params, "value": abs(amounts.exact(texts.unwrapped(params.get("value"))))}
-    except RefusedError:
-        return params
+    positive = dict(params)
+    for key in _MONEY & params.keys():
+        # What is no amount is refused in its turn.
+        with suppress(Exception):
+            # Not abs(), which rounds in the caller's context.
+            positive[key] = amounts.exact(texts.unwrapped(params[key])).copy_abs()
+    return positive
 
 
 def _derive(data: dict[str, Any]) -> None:
@@ -114,7 +124,7 @@ def _derive(data: dict[str, Any]) -> None:
 def _derive_contents(data: dict[str, Any]) -> None:
     # Not for hotels, flights and their like, which are no products; nor the number of items,
     # which nobody told.
-    if data.get("content_type", "product") in ("product", "product_group"):
+    if data.setdefault("content_type", "product") in ("product", "product_group"):
         data["contents"] = [{"id": known, "quantity": 1} for known in data["content_ids"]]
 
 
@@ -141,10 +151,6 @@ def _check_money(
             problems.append(Problem(key, rule, code, False, "currency" not in params))
 
 
-class _TakenError(RefusedError):
-    """A value Meta itself would have taken, such as a text with an e-mail address."""
-
-
 # Readers: (raw, decimal places of the currency, problems) -> the value to send, None for nothing
 
 Reader = Callable[[Any, int, list[Problem]], Any]
@@ -164,7 +170,7 @@ def _ids(raw: Any, _exponent: int, problems: list[Problem]) -> list[str] | None:
     for item in _items("content_ids", raw, problems):
         try:
             identifier = _id(item, 0, problems) if item is not None else None
-        except _TakenError as refused:
+        except TakenError as refused:
             problems.append(Problem("content_ids", refused.rule))
         except RefusedError:
             rule = "every item has to be a text or a number"
@@ -202,7 +208,7 @@ def _ordinary_content(item: Any, exponent: int) -> dict[str, Any] | None:
         and "@" not in identifier
     ):
         amount = float(price.quantize(QUANTA[exponent], None, CONTEXT))
-        if 0 <= amount <= VALUE_MAX:
+        if 0 <= amount < EXACT_BELOW:
             amount = int(amount) if amount.is_integer() else amount
             return {"id": identifier, "quantity": quantity, "item_price": amount}
     return None
@@ -213,24 +219,40 @@ def _content(item: Any, exponent: int, problems: list[Problem]) -> dict[str, Any
         problems.append(Problem("contents", PARAMETERS["contents"].rule, MALFORMED, mistake=True))
         return None
     content: dict[str, Any] = {}
-    for key, raw in item.items():
+    for given, raw in item.items():
         if raw is None:
             continue
+        key = _item_key(given, item, problems) if given in _PRICES else given
         reader = _ITEM_READERS.get(key) or _property_reader(key, content, problems, of_item=True)
         if reader is None:
             continue
         try:
             value = reader(raw, exponent, problems)
         except RefusedError as refused:
-            known = key in _ITEM_READERS
-            name, code = f"contents.{key}" if known else "contents", _malformed(refused, known)
-            problems.append(Problem(name, refused.rule, code, False, refused.mistake))
-            if key == "quantity" or (isinstance(refused, _TakenError) and key == "id"):
+            code = _malformed(refused, key in _ITEM_READERS)
+            problems.append(
+                Problem(_item_field(given, key), refused.rule, code, False, refused.mistake)
+            )
+            if key == "quantity" or (isinstance(refused, TakenError) and key == "id"):
                 return None
+        except Exception:  # noqa: BLE001 - a broken object costs its own parameter only
+            problems.append(Problem(_item_field(given, key), UNREADABLE, mistake=True))
         else:
             if value is not None:
                 content[key] = value
     return _completed(content, item, problems)
+
+
+def _item_key(price: str, item: Mapping[str, Any], problems: list[Problem]) -> str:
+    """Return Meta's word for the one word of other tools that is always meant alike."""
+    if item.get("item_price") is not None:
+        return price
+    problems.append(Problem(f"contents.{price}", "is not known to Meta; sent as 'item_price'"))
+    return "item_price"
+
+
+def _item_field(given: str, key: str) -> str:
+    return f"contents.{given}" if key in _ITEM_READERS else "contents"
 
 
 def _completed(
@@ -304,10 +326,6 @@ def _property_reader(
     return _property if texts.is_property_key(key, problems, of_item=of_item) else None
 
 
-def _wrong_price(_raw: Any, _exponent: int, _problems: list[Problem]) -> None:
-    raise _TakenError("is called item_price")
-
-
 def _amount(raw: Any, exponent: int, _problems: list[Problem]) -> float:
     return amounts.amount(raw if type(raw) is Decimal else texts.unwrapped(raw), exponent)
 
@@ -334,7 +352,7 @@ def _id(raw: Any, _exponent: int, _problems: list[Problem]) -> str | None:
 
 def _refuse_email(text: str) -> None:
     if EMAIL.search(text[: 2 * TEXT_MAX]):
-        raise _TakenError("holds an e-mail address, which belongs to user_data", mistake=False)
+        raise TakenError("holds an e-mail address, which belongs to user_data", mistake=False)
 
 
 def _items(key: str, raw: Any, problems: list[Problem]) -> list[Any]:
@@ -377,11 +395,11 @@ _READERS = {
     for name, parameter in PARAMETERS.items()
 } | {"net_revenue": _signed_amount}
 _MONEY = {name for name, parameter in PARAMETERS.items() if parameter.kind == "money"}
+_PRICES = frozenset({"price", "Price", "PRICE"})
 _ITEM_READERS: Mapping[str, Reader] = {
     "id": _id,
     "quantity": _quantity,
     "item_price": _amount,
-    "price": _wrong_price,
     "delivery_category": _READERS["delivery_category"],
     **dict.fromkeys(("title", "description", "brand", "category"), _text),
 }

@@ -40,6 +40,10 @@ class RefusedError(MetaPixelError):
         self.mistake = mistake
 
 
+class TakenError(RefusedError):
+    """A value that is not sent though Meta would take it, such as a text with an address."""
+
+
 class ConfigurationError(ImproperlyConfigured):
     """A deployment setting cannot be used.
 

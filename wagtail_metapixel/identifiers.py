@@ -134,12 +134,17 @@ def public_ip(text: str) -> str | None:
         if mapped is None:
             number = int(address)
             public = number in _GLOBAL_UNICAST_V6 and number not in _IETF_V6
-            return str(address) if public else None
+            inner = address.sixtofour  # 2002::/16 is as public as the IPv4 address in it
+            return str(address) if public and (inner is None or _is_public_v4(inner)) else None
         address = mapped
     if address is None:
         return None
-    place = bisect_right(_V4_STARTS, int(address)) - 1
-    return str(address) if int(address) > _V4_ENDS[place] else None
+    return str(address) if _is_public_v4(address) else None
+
+
+def _is_public_v4(address: ipaddress.IPv4Address) -> bool:
+    number = int(address)
+    return number > _V4_ENDS[bisect_right(_V4_STARTS, number) - 1]
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -7,7 +7,6 @@ or the hash of nothing, is worse than none. Texts that go out of here name field
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import ipaddress
@@ -23,7 +22,7 @@ from typing import Any
 from django.utils.functional import Promise
 
 from wagtail_metapixel import phone_numbers
-from wagtail_metapixel.catalogue import Problem
+from wagtail_metapixel.catalogue import SERIOUS_NEAR_MISS, Problem, nearest
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.identifiers import Fbc, Fbp
 from wagtail_metapixel.match_keys import INVALID_USER_DATA_SETS, USER_DATA
@@ -34,6 +33,7 @@ from wagtail_metapixel.normalisers import (
     Doubt,
     Normaliser,
     plain,
+    plain_doubt,
     prepared,
 )
 from wagtail_metapixel.places import country_code
@@ -72,21 +72,29 @@ def match(
     """
     found: dict[str, Any] = {}
     problems: list[Problem] = []
-    if type(user_data) is not dict and not _is_mapping(user_data):
-        return found, [Problem("user_data", "has to be a mapping of keys to values", mistake=True)]
+    if type(user_data) is not dict:
+        copied = _copied(user_data)
+        if copied is None:
+            rule = "has to be a mapping of keys to values"
+            return found, [Problem("user_data", rule, mistake=True)]
+        user_data = copied
     country = _only_country(user_data)
     for name, raw in user_data.items():
         # A dozen times per event, and nearly always one good text: no detours.
         quick = _QUICK.get(name) if type(raw) is str else None
         if quick is not None:
             key, to_wire = quick
-            text = raw.strip() if raw.isascii() else prepared(raw)
+            text = raw.strip() if raw.isascii() else _prepared(key, raw)
             value = to_wire(text, region, country)
             if value is not None and key not in found:
                 found[key] = value
                 continue
         if raw is not None and not (type(raw) is str and not raw):
-            _match_with_care(found, name, raw, region, country, problems)
+            try:
+                _match_with_care(found, name, raw, region, country, problems)
+            except Exception:  # noqa: BLE001 - a broken object costs its own key only
+                field = _FIELDS[name].name if name in _FIELDS else "user_data"
+                problems.append(Problem(field, "could not be read", mistake=True))
     return found, problems
 
 
@@ -207,7 +215,8 @@ def _usable(
         text = _text_of(entry, raw)
         if text != "" and raw is not None:
             zeros = "; give it as a text, a number loses its zeros" if type(raw) is int else ""
-            problems.append(Problem(entry.name, entry.rule + zeros, mistake=text is None))
+            doubt = plain_doubt(text[:RAW_MAX]) if text and not entry.hashed else None
+            problems.append(Problem(entry.name, doubt or entry.rule + zeros, mistake=text is None))
     elif entry.doubt:
         doubt = entry.doubt(_text_of(entry, raw) or "", value, region, country)
         if doubt:
@@ -216,19 +225,33 @@ def _usable(
     return value
 
 
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
+def _copied(user_data: object) -> dict[str, Any] | None:
+    """Return a mapping as a plain dict, ``None`` for what is none, or breaks on being read."""
+    try:
+        return dict(user_data.items()) if isinstance(user_data, Mapping) else None
+    except Exception:  # noqa: BLE001 - a broken object must not cost the event
+        return None
 
 
 def _unknown(name: object) -> Problem:
-    if not isinstance(name, str) or not name.isidentifier() or len(name) > 50:
-        return Problem("user_data", "has a key Meta does not know", mistake=True)
-    near = difflib.get_close_matches(name, _FIELDS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return Problem(name, f"is not a key of user_data{hint}", mistake=True)
+    """Say that a key is none, and repeat it only when it is nearly one: it may be a value."""
+    if isinstance(name, str) and len(name) <= 50 and name.isascii():
+        if near := nearest(name, _FIELDS, likeness=SERIOUS_NEAR_MISS):
+            return Problem(name, f"is not a key of user_data; did you mean {near!r}?", mistake=True)
+        if near := nearest(name, _FIELDS, likeness=0.75):
+            rule = f"has a key Meta does not know; did you mean {near!r}?"
+            return Problem("user_data", rule, mistake=True)
+    return Problem("user_data", "has a key Meta does not know", mistake=True)
 
 
 def _only_country(user_data: Mapping[str, Any]) -> str | None:
+    try:
+        return _country_of(user_data)
+    except Exception:  # noqa: BLE001 - told when its turn comes
+        return None
+
+
+def _country_of(user_data: Mapping[str, Any]) -> str | None:
     """Return the code of the one country that is given, ``None`` when there is none or several."""
     raw = user_data.get("country")
     if raw is None:
@@ -272,9 +295,17 @@ def _text_of(entry: _Field, raw: Any) -> str | None:
     if isinstance(raw, Enum):
         raw = raw.value
     if isinstance(raw, str):
-        return prepared(str.__str__(raw))
+        return _prepared(entry.key, str.__str__(raw))
     text = _text_of_object(entry, raw)
-    return None if text is None else prepared(text)
+    return None if text is None else _prepared(entry.key, text)
+
+
+def _prepared(key: str, text: str) -> str:
+    """Return what :func:`prepared` does, but of cookies every byte: an odd one is refused."""
+    return text.strip() if key in _BYTE_FOR_BYTE else prepared(text)
+
+
+_BYTE_FOR_BYTE = frozenset({"fbc", "fbp"})
 
 
 def _text_of_object(entry: _Field, raw: Any) -> str | None:

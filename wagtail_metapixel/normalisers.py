@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
+from wagtail_metapixel.addresses import EMAIL
 from wagtail_metapixel.identifiers import Fbc, Fbp, public_ip
 from wagtail_metapixel.phone_numbers import ascii_digits, normalise_phone, phone_doubt
 from wagtail_metapixel.places import country_code, state_code
@@ -57,7 +58,7 @@ def prepared(text: str) -> str:
 
 _EMAIL = re.compile(
     r"[^\s\x00-\x1f@,;:<>()\[\]\"\\]+@(?:[^\s\x00-\x1f@,;:<>()\[\]\"\\.]+\.)+"
-    r"[^\s\x00-\x1f@,;:<>()\[\]\"\\.]+"
+    r"[^\s\x00-\x1f@,;:<>()\[\]\"\\.'`\u2019\u201d\u00ab\u00bb]+"
 )
 _NAME_JUNK = re.compile(r"[\s!-/:-@\[-`{-~\x00-\x1f\x7f-\x9f]+")
 _ASCII_JUNK = re.compile(r"[^a-z0-9]+")
@@ -95,13 +96,23 @@ def _state(text: str, region: str | None, country: str | None) -> str | None:
 
 
 def _zip(text: str, _region: str | None, country: str | None) -> str | None:
-    code = text.lower().partition("-")[0].replace(" ", "")
+    if not text.isascii():
+        text = _DASH.sub("-", ascii_digits(text))
+    code, dash, rest = text.lower().partition("-")
+    if dash and _is_prefix(code.strip(), rest.lstrip(), country):
+        code = rest.partition("-")[0]
+    code = code.replace(" ", "")
     if not (code.isascii() and code.isalnum()):
-        code = _letters_and_digits(_DASH.split(ascii_digits(code), maxsplit=1)[0])
+        code = _letters_and_digits(code)
     if country == "us" or (country is None and len(code) == 9):
         # Nine digits are the long form of an American postcode, and of no other.
         code = code[:5] if code.isdecimal() else code
     return code if 2 <= len(code) <= 20 else None
+
+
+def _is_prefix(head: str, rest: str, country: str | None) -> bool:
+    """Tell whether ``head`` is the country that stands before a postcode, as in ``CH-8001``."""
+    return head == country or (len(head) <= 3 and head.isalpha() and rest[:1].isdecimal())
 
 
 def _country(text: str, _region: str | None, _country: str | None) -> str | None:
@@ -186,13 +197,25 @@ def _fbp(text: str, _region: str | None, _country: str | None) -> str | None:
 
 
 def plain(text: str, _region: str | None, _country: str | None) -> str | None:
-    """Return the text as it is, if it is not too long and has no control characters."""
-    return text if 0 < len(text) <= RAW_MAX and text.isprintable() else None
+    """Return the text as it is: short, printable, no e-mail address and no SHA-256."""
+    if not 0 < len(text) <= RAW_MAX or not text.isprintable():
+        return None
+    return None if plain_doubt(text) else text
+
+
+def plain_doubt(text: str) -> str | None:
+    """Say what a text holds that no plain key may hold."""
+    if "@" in text and EMAIL.search(text):
+        return "holds an e-mail address, which is sent hashed only: as email"
+    if len(text) == 64 and _DIGEST.fullmatch(text):
+        return "is a digest: Meta wants this key as it is"
+    return None
 
 
 # Keys of old offline events, and functions made to measure
 
 _DIGITS = re.compile(r"[0-9]+")
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def _first_letters(count: int) -> Normaliser:

@@ -39,7 +39,7 @@ CUSTOMER_SEGMENTS = frozenset(
 _AMOUNT = "has to be an amount of 0 or more: a Decimal, an int, a float, or a text such as '12.30'"
 _TEXT = f"has to be a text; {TEXT_MAX} characters are kept"
 _CHOICE = "has to be one of the choices"
-_ITEM = "has to be a list of {'id', 'quantity', 'item_price'}"
+_ITEM = "has to be a list of {'id': id or product, 'quantity': 1, 'item_price': 9.99}"
 
 _PARAMETERS = (
     Parameter("value", "money", "what the event is worth, in major units", _AMOUNT),
@@ -49,7 +49,7 @@ _PARAMETERS = (
     ),
     Parameter(
         "content_ids", "ids", "ids of the products, as in the catalogue; follow from contents",
-        "has to be a list of product ids",
+        "has to be a list of product ids or products",
     ),
     Parameter("contents", "contents", "the products, one by one; follow from content_ids", _ITEM),
     Parameter(

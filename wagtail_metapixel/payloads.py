@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wagtail_metapixel.events import Event
+from wagtail_metapixel.parameters import PARAMETERS
 
 try:
     import orjson
@@ -25,7 +26,7 @@ VERSION = 1
 
 PARTNER_AGENT = "wagtail-metapixel"
 
-SERVER_ONLY = frozenset({"net_revenue"})
+SERVER_ONLY = frozenset(name for name, parameter in PARAMETERS.items() if parameter.server_only)
 """Parameters that no browser gets to see."""
 
 

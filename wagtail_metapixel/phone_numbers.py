@@ -27,6 +27,8 @@ DIGITS_MAX = 15
 
 _EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension|n)?\.?|x|#)[\s.:=]*[0-9]{1,7}$", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]|@")
+# A pause before an extension, or between two numbers: what comes after it cannot be told apart.
+_PAUSE = re.compile("[,;*#\uff0c\uff1b\u060c\u3001]")
 _NOT_DIGITS = re.compile(r"[^0-9]+")
 _PLUS = re.compile(r"[\s(]*[+\uff0b]")
 _SIGNS = str.maketrans("", "", " ()-./")
@@ -44,7 +46,7 @@ def normalise_phone(text: str, region: str | None, country: str | None) -> str |
         if digits.isdecimal() and not ("(" in text and _TRUNK_ZERO.search(text)):
             return _of_a_length(digits)
     text = _EXTENSION.sub("", ascii_digits(text))
-    if _LETTER.search(text):
+    if _LETTER.search(text) or _PAUSE.search(text):
         return None
     digits = text if text.isdecimal() else _NOT_DIGITS.sub("", text)
     if HAS_PHONENUMBERS and (region or country) and _is_national(text, digits):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 import uuid
-from collections.abc import Iterable
 from datetime import date, time
 from enum import Enum
 from functools import lru_cache
@@ -15,11 +13,11 @@ from typing import Any, NamedTuple
 from django.utils.functional import Promise
 
 from wagtail_metapixel import catalogue, match_keys, parameters
-from wagtail_metapixel.catalogue import TEXT_MAX, Problem
-from wagtail_metapixel.exceptions import RefusedError
+from wagtail_metapixel.catalogue import SERIOUS_NEAR_MISS, TEXT_MAX, Problem, folded, nearest
+from wagtail_metapixel.exceptions import RefusedError, TakenError
 
 ID_MAX = 100
-"""Ours: characters of a product id."""
+"""Characters of a product id; Meta's catalogue has no longer ones."""
 
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 _INVISIBLE = re.compile(
@@ -49,11 +47,16 @@ def cut(text: str) -> str | None:
 
 
 def identifier(raw: Any) -> str | None:
-    """Return the id of a product as text; ``None`` when nothing is left."""
-    text = raw if type(raw) is str else _text_of(raw)
-    if not text.isascii() or not text.isprintable():
-        text = _visible(text[:TEXT_MAX])
-    return text.strip()[:ID_MAX].strip() or None
+    """Return the id of a product as text; ``None`` when nothing is left.
+
+    One that is too long is refused: cut, two ids might become one.
+    """
+    text = (raw if type(raw) is str else _text_of(raw)).strip()
+    if len(text) <= TEXT_MAX and not (text.isascii() and text.isprintable()):
+        text = _visible(text).strip()
+    if len(text) > ID_MAX:
+        raise TakenError(f"is longer than {ID_MAX} characters", mistake=False)
+    return text or None
 
 
 def _visible(text: str) -> str:
@@ -65,7 +68,7 @@ def _visible(text: str) -> str:
 def _text_of(raw: Any) -> str:
     raw = unwrapped(raw)
     if isinstance(raw, str):
-        return str(raw)
+        return str.__str__(raw)
     if isinstance(raw, (int, uuid.UUID)) and not isinstance(raw, bool):
         return str(raw)
     if isinstance(raw, (date, time)):
@@ -98,9 +101,38 @@ def is_property_key(key: object, problems: list[Problem], *, of_item: bool = Fal
         return False
     complaint = _complaint(key, of_item)
     if complaint:
-        field = f"contents.{key}" if of_item else key
+        field = field_of(key, of_item=of_item)
         problems.append(Problem(field, complaint.rule, mistake=complaint.mistake))
     return not complaint or complaint.may_stay
+
+
+def field_of(key: str, *, of_item: bool = False) -> str:
+    """Return how a problem names the key of a property: a number in it may be somebody's."""
+    if sum(map(str.isdecimal, key)) >= _DIGITS_OF_DATA:
+        return "contents" if of_item else "custom_data"
+    return f"contents.{key}" if of_item else key
+
+
+_DIGITS_OF_DATA = 7
+"""Of the shortest telephone numbers."""
+
+
+_LIMITED_DATA_USE = frozenset(map(folded, ("ldu", "limited_data_use", "limit_data_use")))
+_PARAMETERS = frozenset(map(folded, parameters.PARAMETERS))
+
+
+@lru_cache(maxsize=1024)
+def option_meant(key: str) -> str:
+    """Return the one of ``catalogue.EVENT_OPTIONS`` that ``key`` is a slip of, else ``""``.
+
+    Another spelling of a parameter is that one, however much an option is like it.
+    """
+    bare = folded(key)
+    if key in catalogue.EVENT_OPTIONS or bare in _PARAMETERS:
+        return ""
+    if bare in _LIMITED_DATA_USE:
+        return "data_processing_options"
+    return nearest(key, catalogue.EVENT_OPTIONS, likeness=SERIOUS_NEAR_MISS)
 
 
 class _Complaint(NamedTuple):
@@ -111,6 +143,9 @@ class _Complaint(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _complaint(key: str, of_item: bool) -> _Complaint | None:
+    if key in ("event_id", "eventID", "event_key"):
+        rule = "is made by this package; name what can happen only once by key="
+        return _Complaint(False, True, rule)
     if key in _EVENT_WORDS:
         return _Complaint(False, True, "is no parameter: it belongs to the event itself")
     if key in _PERSONAL_WORDS:
@@ -119,19 +154,9 @@ def _complaint(key: str, of_item: bool) -> _Complaint | None:
     synonyms = parameters.ITEM_SYNONYMS if of_item else parameters.SYNONYMS
     if meant := synonyms.get(key.lower()):
         return _Complaint(True, False, f"is not known to Meta, which says {meant!r}")
-    meant = _bare(known).get(_bare_name(key)) or _alike(key, known)
+    if option := option_meant(key):
+        return _Complaint(False, True, f"is no parameter; did you mean {option!r}?")
+    meant = nearest(key, known)
     return (
         _Complaint(True, True, f"is not known to Meta; did you mean {meant!r}?") if meant else None
     )
-
-
-def _bare(known: Iterable[str]) -> dict[str, str]:
-    return {_bare_name(name): name for name in known}
-
-
-def _bare_name(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower().rstrip("s")
-
-
-def _alike(key: str, known: Iterable[str]) -> str:
-    return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=catalogue.NEAR_MISS)), "")
