@@ -40,6 +40,31 @@ SHOP = "https://shop.example"
         pytest.param(f"{SHOP}/o/{'0a' * 16}/", f"{SHOP}/o/", id="78: hexadecimal token"),
         pytest.param(f"{SHOP}/o/aB3{'x' * 20}/", f"{SHOP}/o/", id="78: mixed token"),
         pytest.param(f"{SHOP}/p/blue-linen-Shirt-XL-2026-limited-edition/", f"{SHOP}/p/blue-linen-Shirt-XL-2026-limited-edition/", id="a long slug stays"),
+        *(
+            pytest.param(f"{SHOP}{path}", f"{SHOP}{path}", id=f"stays: {path}")
+            for path in (
+                "/magic-the-gathering/cards/black-lotus/", "/magic/cards/", "/reset-button/red/",
+                "/invitation-cards/wedding/", "/wedding-invitation/gold-on-blue/",
+                "/p/iPhone15ProMax256GBBlackTitanium/", "/p/MacBookPro16M3Max36GB1TB/",
+                "/p/mug@2x.png", "/p/mug@1.5x.JPEG", "/p/123456789012345678901234567890/",
+            )
+        ),
+        *(
+            pytest.param(f"{SHOP}/{word}/x-1/y/", f"{SHOP}/{word}/", id=f"cut: {word}")
+            for word in (
+                "reset", "password-reset", "Reset_Password", "verify-email", "confirm_e_mail",
+                "magic-link", "magiclink", "account-activation", "token", "invitation",
+                "account-confirm-email",
+            )
+        ),
+        *(
+            pytest.param(f"{SHOP}/p/{token}/x/", f"{SHOP}/p/x/", id=f"cut: {token}")
+            for token in (
+                "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.SflKxwRJSMeKKF2QT4fwpM",
+                "9f86d081884c7d659a2feaa0c55ad015", "cq8x3p-9f86d081884c7d659a2feaa0c55ad015",
+                "Zk3pQ9vLx7TbR2mWc5Ns", "me@2x.png.example.com", "me@2x.pngs", "2x@mug.png.de",
+            )
+        ),
         pytest.param(f"{SHOP}/p/presetconfirmer/x/", f"{SHOP}/p/presetconfirmer/x/", id="only whole words"),
         pytest.param(f"{SHOP}:8443/p/", f"{SHOP}:8443/p/", id="79: port"),
         pytest.param("https://münchen.de/ü/", "https://münchen.de/%C3%BC/", id="79: IDN"),

@@ -17,7 +17,7 @@ from wagtail_metapixel.models import State
 
 pytestmark = pytest.mark.django_db
 
-CONTENTS = {"contents": [{"id": "MUG"}], "content_type": "product"}
+CONTENTS = {"contents": [{"id": "MUG", "quantity": 1}], "content_type": "product"}
 USER = {"fbp": "fb.1.1700000000000.1", "client_user_agent": "Mozilla/5.0"}
 
 
@@ -228,7 +228,7 @@ def test_ids_are_compared_with_a_file(tmp_path, name, text):
     path.write_text(text, encoding="utf-8")
     row()
     assert codes("--content-ids", str(path)) == []
-    row(custom={"contents": [{"id": "CAP"}]}, event_id="id-2")
+    row(custom={"contents": [{"id": "CAP", "quantity": 1}]}, event_id="id-2")
     assert codes("--content-ids", str(path)) == ["content_id_unknown"]
 
 

@@ -13,7 +13,9 @@ from urllib.parse import quote, unquote
 from wagtail_metapixel import catalogue
 from wagtail_metapixel.catalogue import LIST_MAX
 
-EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}")
+_IMAGE = r"[0-9](?:\.[0-9])?x\.(?i:png|jpe?g|gif|webp|avif|svg)(?!\.?[\w-])"
+"""The end of ``mug@2x.png``, a picture for screens with twice the points."""
+EMAIL = re.compile(rf"[\w.+-]+@(?!{_IMAGE})[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{{2,}}")
 """What looks like an e-mail address inside another text."""
 
 DEFAULT_KEEP_QUERY = frozenset({"fbclid", "utm_*"})
@@ -24,10 +26,18 @@ _BASE = re.compile(
 )
 _SECRETS = frozenset(
     "reset activate activation confirm confirmation verify verification unsubscribe invite"
-    " invitation token magic magiclink".split()
+    " invitation token magiclink".split()
 )
-"""Words in a path that are followed by something only one person should know."""
+"""Parts of a path that are followed by something only one person should know."""
+_BESIDE_SECRETS = frozenset("account address done e email link login mail password user".split())
+"""Words that one of them may stand beside, as in ``password-reset``."""
+_SIGNS = _SECRETS | {"magic"}
 _LONG_RUN = re.compile(r"[A-Za-z0-9]{20,}")
+_WORD = re.compile(r"[A-Z]?[a-z]{2,}")
+_VOWEL = re.compile(r"[aeiouyAEIOUY]")
+_WORDY = 0.6
+"""The part of a product's letters that stand in words, at least. A token has a fifth of them."""
+_SECRET_WORDS_MAX = 3
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32,}")
 _CLICK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 _HOST_MAX = 253
@@ -86,7 +96,7 @@ def _without_secrets(path: str) -> str:
     if (
         "@" not in path
         and "%" not in path
-        and _SECRETS.isdisjoint(words)
+        and _SIGNS.isdisjoint(words)
         and len(max(words, key=len)) < 20
     ):
         return path
@@ -96,7 +106,7 @@ def _without_secrets(path: str) -> str:
         if EMAIL.search(plain) or _is_secret(plain):
             continue
         kept.append(segment)
-        if not _SECRETS.isdisjoint(_words(plain)):
+        if _announces_secret(plain):
             break
     cleaned = "/".join(kept)
     return cleaned if len(kept) == path.count("/") + 1 else cleaned.rstrip("/") + "/"
@@ -106,13 +116,29 @@ def _words(path: str) -> list[str]:
     return path.lower().replace("_", "-").replace("/", "-").split("-")
 
 
+def _announces_secret(segment: str) -> bool:
+    """Tell ``reset``, ``magic-link`` and ``confirm_email`` from ``invitation-cards``."""
+    words = [word for word in _words(segment) if word]
+    if "".join(words) in _SECRETS:
+        return True
+    return (
+        1 < len(words) <= _SECRET_WORDS_MAX
+        and not _SECRETS.isdisjoint(words)
+        and set(words) <= _SECRETS | _BESIDE_SECRETS
+    )
+
+
 def _is_secret(segment: str) -> bool:
     """Tell whether a part of a path looks like a token: long, and no words."""
-    runs = _LONG_RUN.findall(segment)
-    return bool(_HEXADECIMAL.search(segment)) or any(
-        not run.isalpha() and not run.isdigit() and run != run.lower() and run != run.upper()
-        for run in runs
-    )
+    return bool(_HEXADECIMAL.search(segment)) or any(map(_is_random, _LONG_RUN.findall(segment)))
+
+
+def _is_random(run: str) -> bool:
+    """Tell a token from ``iPhone15ProMax256GBBlackTitanium``, whose letters stand in words."""
+    if run.isalpha() or run.isdigit() or run == run.lower() or run == run.upper():
+        return False
+    in_words = sum(map(len, filter(_VOWEL.search, _WORD.findall(run))))
+    return in_words < _WORDY * sum(map(str.isalpha, run))
 
 
 @lru_cache(maxsize=8)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from wagtail_metapixel import catalogue, match_keys, parameters, personal_data
-from wagtail_metapixel.currencies import CURRENCIES
+from wagtail_metapixel import (
+    catalogue,
+    match_key_rules,
+    parameter_rules,
+    parameters,
+    personal_data,
+)
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.personal_data import shown_word
-from wagtail_metapixel.subjects import Subject, amount, content_ids, currency, is_id
+from wagtail_metapixel.subjects import Subject
 
-EMPTY_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+CLOCK_DRIFT = 60
+"""Ours: Meta publishes no tolerance for clocks that run ahead."""
 FRESH_FOR = catalogue.HOUR
 STALE_AFTER = catalogue.DAY
 ADDRESSES = ("event_source_url", "referrer_url")
@@ -25,25 +31,37 @@ def _is_object(subject: Subject, key: str) -> bool:
 # The event
 
 _KNOWN_KEYS = catalogue.EVENT_KEYS | {"received_at"}
-_FOLDED_EVENTS = {name.lower(): name for name in catalogue.STANDARD_EVENTS}
-
-
-def folded(name: str) -> str:
-    """Return a name without capitals, spaces and dashes."""
-    return re.sub(r"[\s_-]", "", name).lower()
 
 
 def _unknown_keys(subject: Subject) -> Iterator[str]:
     return (shown_word(key) for key in subject.raw if key not in _KNOWN_KEYS)
 
 
+_NAMES = frozenset((*catalogue.STANDARD_EVENTS, *catalogue.CUSTOM_EVENTS))
+_FOLDED_NAMES = frozenset(map(catalogue.folded, _NAMES))
+_RESERVED_NAMES = frozenset(map(str.lower, catalogue.RESERVED_NAMES))
+
+
 def _is_near_miss(subject: Subject) -> bool:
-    return folded(subject.name) in _FOLDED_EVENTS and not catalogue.is_standard(subject.name)
+    name = subject.name[: catalogue.CUSTOM_NAME_MAX]
+    return name not in _NAMES and (
+        catalogue.folded(name) in _FOLDED_NAMES or catalogue.event_name_problem(name) is not None
+    )
+
+
+def _is_reserved(subject: Subject) -> bool:
+    return subject.name.lower() in _RESERVED_NAMES
 
 
 def _has_bad_name(subject: Subject) -> bool:
     name = subject.name
-    if not name.strip() or _is_near_miss(subject) or name in catalogue.RESERVED_NAMES:
+    said_elsewhere = (
+        not name.strip()
+        or len(name) > catalogue.CUSTOM_NAME_MAX
+        or _is_near_miss(subject)
+        or _is_reserved(subject)
+    )
+    if said_elsewhere:
         return False
     try:
         catalogue.check_event_name(name)
@@ -53,17 +71,116 @@ def _has_bad_name(subject: Subject) -> bool:
 
 
 def _has_bad_id(subject: Subject) -> bool:
-    given = subject.raw.get("event_id")
-    if given is None or given == "":
-        return False
-    text = subject.event_id
-    return not isinstance(given, str) or text != text.strip() or len(text) > catalogue.EVENT_ID_MAX
+    text = subject.text("event_id")
+    return text != text.strip() or len(text) > catalogue.EVENT_ID_MAX
 
 
 def _has_unknown_source(subject: Subject) -> bool:
     source = subject.raw.get("action_source")
     known = isinstance(source, str) and source in catalogue.ACTION_SOURCES
     return bool(source) and not known
+
+
+# Keys of the event itself, each of the kind that Meta takes
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _one_of(choices: Collection[Any]) -> Callable[[Any], bool]:
+    return lambda value: (_is_text(value) or _is_whole(value)) and value in choices
+
+
+CHANNELS: Mapping[str, tuple[str, ...]] = {
+    "messenger": ("page_id",),
+    "instagram": ("ig_account_id",),
+    "whatsapp": ("page_id", "whatsapp_business_account_id"),
+}
+"""Channels of business messaging, and the match keys of which each wants one."""
+_KEY_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "event_id": _is_text,
+    "referrer_url": _is_text,
+    "opt_out": lambda value: isinstance(value, bool),
+    "app_data": _is_mapping,
+    "attribution_data": _is_mapping,
+    "original_event_data": _is_mapping,
+    "advanced_measurement_table": _is_text,
+    "messaging_channel": _one_of(CHANNELS),
+    "customer_segmentation": _one_of(parameters.CUSTOMER_SEGMENTS),
+    "data_processing_options": lambda value: value in ([], ["LDU"]),
+    "data_processing_options_country": _one_of({0, 1}),
+    "data_processing_options_state": _one_of({0, *catalogue.LDU_STATES.values()}),
+}
+_ORIGINAL_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "event_name": _is_text,
+    "event_id": _is_text,
+    "order_id": _is_text,
+    "event_time": _is_whole,
+}
+
+
+def _malformed_keys(subject: Subject) -> Iterator[str]:
+    yield from _of_another_kind(subject.raw, _KEY_KINDS)
+    original = subject.raw.get("original_event_data")
+    if isinstance(original, Mapping):
+        for key in _of_another_kind(original, _ORIGINAL_KINDS):
+            yield f"original_event_data.{key}"
+
+
+def _of_another_kind(
+    given: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], bool]]
+) -> Iterator[str]:
+    for key, fits in kinds.items():
+        value = given.get(key)
+        if value is not None and not fits(value):
+            yield key
+
+
+# What some action sources need
+
+_EXTINFO_ITEMS = 16
+_EXTINFO_OS_VERSION = 4
+MESSAGING_EVENTS = frozenset(
+    {"AddToCart", "InitiateCheckout", "LeadSubmitted", "Purchase", "ViewContent"}
+)
+
+
+def _lacking_keys(subject: Subject) -> Iterator[str]:
+    source = subject.raw.get("action_source")
+    if source == "app" and not _has_extinfo(subject.raw.get("app_data")):
+        yield "app_data.extinfo"
+    if source == "business_messaging":
+        yield from _lacking_for_messaging(subject)
+
+
+def _has_extinfo(app_data: Any) -> bool:
+    extinfo = app_data.get("extinfo") if isinstance(app_data, Mapping) else None
+    return (
+        isinstance(extinfo, list)
+        and len(extinfo) == _EXTINFO_ITEMS
+        and extinfo[0] in ("a2", "i2")
+        and extinfo[_EXTINFO_OS_VERSION] not in (None, "")
+    )
+
+
+def _lacking_for_messaging(subject: Subject) -> Iterator[str]:
+    if subject.name not in MESSAGING_EVENTS:
+        yield "event_name"
+    channel = subject.raw.get("messaging_channel")
+    if channel is None:
+        yield "messaging_channel"
+    wanted = CHANNELS.get(channel, ()) if isinstance(channel, str) else ()
+    if wanted and not any(subject.user_data.get(key) for key in wanted):
+        yield f"user_data.{wanted[-1]}"
 
 
 # Time
@@ -78,11 +195,11 @@ def _is_milliseconds(subject: Subject) -> bool:
 
 def _has_bad_time(subject: Subject) -> bool:
     time = subject.event_time
-    return time is None or time <= 0 or time != int(time)
+    return time is None or time <= 0 or not isinstance(subject.raw["event_time"], int)
 
 
 def _is_future(subject: Subject) -> bool:
-    return subject.age < -catalogue.FUTURE_TOLERANCE and not _is_milliseconds(subject)
+    return subject.age < -CLOCK_DRIFT and not _is_milliseconds(subject)
 
 
 def _delay(subject: Subject) -> float:
@@ -103,6 +220,10 @@ _TECHNICAL_PATH = re.compile(
 _PAYMENT_PATH = re.compile(
     r"/(payments?|paypal|stripe|adyen|klarna|mollie|3ds|psp)(/|$)", re.IGNORECASE
 )
+
+
+def _has_bad_page(subject: Subject) -> bool:
+    return subject.raw.get("event_source_url") is not None and subject.page is None
 
 
 def _is_foreign(subject: Subject) -> bool:
@@ -128,228 +249,13 @@ def _addresses_with(wrong: Callable[[str], bool]) -> Callable[[Subject], Iterato
     return lambda subject: (key for key in ADDRESSES if wrong(subject.text(key)))
 
 
-# Money
+# The tables
 
-
-def _gives(subject: Subject, key: str) -> bool:
-    return subject.custom_data.get(key) not in (None, "")
-
-
-def _needs(subject: Subject, key: str) -> bool:
-    event = catalogue.STANDARD_EVENTS.get(subject.name)
-    return event is not None and key in event.required
-
-
-def _has_bad_value(subject: Subject) -> bool:
-    given = subject.custom_data.get("value")
-    return _gives(subject, "value") and amount(given) is None
-
-
-def _has_negative_value(subject: Subject) -> bool:
-    return (amount(subject.custom_data.get("value")) or 0) < 0
-
-
-def _lacks_currency(subject: Subject, *, required: bool) -> bool:
-    if _gives(subject, "currency") or _needs(subject, "currency") != required:
-        return False
-    return required or _gives(subject, "value")
-
-
-# Contents and parameters
-
-
-def _lacks_content(subject: Subject) -> bool:
-    event = catalogue.STANDARD_EVENTS.get(subject.name)
-    groups = event.catalogue_ads if event else ()
-    return any(not any(subject.custom_data.get(key) for key in group) for group in groups)
-
-
-def _lacks_content_type(subject: Subject) -> bool:
-    event = catalogue.STANDARD_EVENTS.get(subject.name)
-    named = any(subject.custom_data.get(key) for key in ("contents", "content_ids"))
-    wanted = event is not None and bool(event.catalogue_ads)
-    return wanted and named and not subject.custom_data.get("content_type")
-
-
-def _has_unknown_type(subject: Subject) -> bool:
-    given = subject.custom_data.get("content_type")
-    return bool(given) and not (isinstance(given, str) and given in parameters.CONTENT_TYPES)
-
-
-def _has_bad_contents(subject: Subject) -> bool:
-    contents = subject.custom_data.get("contents")
-    if contents is None:
-        return False
-    return not isinstance(contents, list) or not all(
-        isinstance(item, Mapping) and is_id(item.get("id")) for item in contents
-    )
-
-
-def _has_bad_ids(subject: Subject) -> bool:
-    ids = subject.custom_data.get("content_ids")
-    return ids is not None and not (isinstance(ids, list) and all(map(is_id, ids)))
-
-
-def _has_foreign_ids(subject: Subject) -> bool:
-    known = subject.content_ids
-    return known is not None and any(value not in known for value in content_ids(subject))
-
-
-_SINGULAR = {folded(name).rstrip("s"): name for name in parameters.PARAMETERS}
-
-
-def _near_parameters(subject: Subject) -> Iterator[str]:
-    for key in subject.custom_data:
-        standard = _SINGULAR.get(folded(str(key)).rstrip("s"))
-        if standard and key not in parameters.PARAMETERS:
-            yield _parameter(key)
-
-
-def _parameter(key: object) -> str:
-    return f"custom_data.{shown_word(key)}"
-
-
-def _parameters_with(wrong: Callable[[str], bool]) -> Callable[[Subject], Iterator[str]]:
-    def fields(subject: Subject) -> Iterator[str]:
-        for key, value in subject.custom_data.items():
-            if any(map(wrong, personal_data.texts([key, value]))):
-                yield _parameter(key)
-
-    return fields
-
-
-def _personal_parameters(subject: Subject) -> Iterator[str]:
-    for key in subject.custom_data:
-        if key not in parameters.PARAMETERS and personal_data.is_personal_name(str(key)):
-            yield _parameter(key)
-
-
-# Match keys
-
-_DIGEST = re.compile(r"[0-9a-f]{64}(\.([A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?")
-_HEX = re.compile(r"[0-9A-Fa-f]+")
-_FOREIGN_LENGTHS = frozenset({32, 40, 128})
-_SHORTEST_DIGEST = 33
-"""A shorter text of hex digits may be a name or a telephone number."""
-
-
-def _is_too_little(subject: Subject) -> bool:
-    keys = {key for key, value in subject.user_data.items() if value not in (None, "", [])}
-    return not subject.emptied and (
-        not keys or any(keys <= broad for broad in match_keys.INVALID_USER_DATA_SETS)
-    )
-
-
-def _values(given: Any) -> list[Any]:
-    return given if isinstance(given, list) and given else [given]
-
-
-def _digest_fault(value: Any) -> str:
-    """Return the code of what is wrong with a digest, ``""`` when nothing is."""
-    if not isinstance(value, str):
-        return "match_key_malformed"
-    if value == EMPTY_HASH or value.startswith(f"{EMPTY_HASH}."):
-        return "match_key_empty_hash"
-    if _DIGEST.fullmatch(value):
-        return ""
-    if not _HEX.fullmatch(value) or value.isdigit():
-        return "match_key_unhashed"
-    if len(value) in _FOREIGN_LENGTHS:
-        return "match_key_foreign_digest"
-    return "match_key_malformed" if len(value) >= _SHORTEST_DIGEST else "match_key_unhashed"
-
-
-def _external_id_fault(value: Any) -> str:
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        return "match_key_malformed"
-    text = str(value)
-    if text.startswith(EMPTY_HASH):
-        return "match_key_empty_hash"
-    personal = personal_data.has_email(text) or personal_data.has_phone(text)
-    return "match_key_unhashed" if personal else ""
-
-
-def _fault(key: str, value: Any) -> str:
-    known = match_keys.USER_DATA.get(key)
-    if known is None or key == "client_user_agent":
-        return ""
-    if value in (None, []) or (isinstance(value, str) and not value.strip()):
-        return "match_key_blank"
-    if known.hashed == "required":
-        return _digest_fault(value)
-    return _external_id_fault(value) if key == "external_id" else ""
-
-
-def _match_keys_with(code: str) -> Callable[[Subject], Iterator[str]]:
-    def fields(subject: Subject) -> Iterator[str]:
-        for key, given in subject.user_data.items():
-            if any(_fault(key, value) == code for value in _values(given)):
-                yield f"user_data.{key}"
-
-    return fields
-
-
-def _unknown_match_keys(subject: Subject) -> Iterator[str]:
-    unknown = (key for key in subject.user_data if key not in match_keys.USER_DATA)
-    return (f"user_data.{shown_word(key)}" for key in unknown)
-
-
-def _lacks_agent(subject: Subject) -> bool:
-    given = subject.user_data.get("client_user_agent")
-    return subject.is_website and not subject.emptied and given is None
-
-
-def _has_bad_agent(subject: Subject) -> bool:
-    given = subject.user_data.get("client_user_agent")
-    if given is None:
-        return False
-    return not isinstance(given, str) or not given.strip() or bool(_DIGEST.fullmatch(given))
-
-
-_MARK = r"(?:\.(?:[A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?"
-_COOKIES = {
-    "fbp": re.compile(rf"fb\.[0-9]{{1,2}}\.([0-9]{{10,13}})\.[0-9]{{1,19}}{_MARK}", re.ASCII),
-    "fbc": re.compile(rf"fb\.[0-9]{{1,2}}\.([0-9]{{10,13}})\.[A-Za-z0-9_-]{{1,500}}{_MARK}"),
-}
-_SECONDS_DIGITS = 10
-
-
-def _created(subject: Subject, key: str) -> str | None:
-    """Return the digits of the cookie's creation time, ``""`` when it is no such cookie."""
-    given = subject.user_data.get(key)
-    if given in (None, ""):
-        return None
-    match = _COOKIES[key].fullmatch(given) if isinstance(given, str) else None
-    return match[1] if match and len(match[1]) in {10, 13} else ""
-
-
-def _has_bad_cookie(key: str) -> Callable[[Subject], bool]:
-    return lambda subject: _created(subject, key) == ""
-
-
-def _is_in_seconds(key: str) -> Callable[[Subject], bool]:
-    return lambda subject: len(_created(subject, key) or "") == _SECONDS_DIGITS
-
-
-def _is_from_the_future(key: str) -> Callable[[Subject], bool]:
-    def applies(subject: Subject) -> bool:
-        latest = (subject.now + catalogue.DAY) * 1000  # a visitor's clock may be wrong by a day
-        return int(_created(subject, key) or 0) > latest
-
-    return applies
-
-
-def _has_bad_address(subject: Subject) -> bool:
-    given = subject.user_data.get("client_ip_address")
-    return given not in (None, "") and subject.address is None
-
-
-# The table
-
-FLAGS: Mapping[str, Callable[[Subject], bool]] = {
+_FLAGS: Mapping[str, Callable[[Subject], bool]] = {
     "event_name_missing": lambda subject: not subject.name.strip(),
     "event_name_near_miss": _is_near_miss,
-    "event_name_reserved": lambda subject: subject.name in catalogue.RESERVED_NAMES,
+    "event_name_reserved": _is_reserved,
+    "event_name_too_long": lambda subject: len(subject.name) > catalogue.CUSTOM_NAME_MAX,
     "event_name_invalid": _has_bad_name,
     "event_id_missing": lambda subject: subject.raw.get("event_id") in (None, ""),
     "event_id_malformed": _has_bad_id,
@@ -362,62 +268,26 @@ FLAGS: Mapping[str, Callable[[Subject], bool]] = {
     "sent_too_late": lambda s: not _has_bad_time(s) and s.age > s.max_age,
     "sent_very_late": lambda subject: _delay(subject) > STALE_AFTER,
     "sent_late": lambda subject: FRESH_FOR < _delay(subject) <= STALE_AFTER,
-    "event_source_url_missing": lambda s: s.is_website and not s.raw.get("event_source_url"),
-    "event_source_url_invalid": lambda s: bool(s.raw.get("event_source_url")) and s.page is None,
+    "event_source_url_missing": lambda s: s.is_website and s.raw.get("event_source_url") is None,
+    "event_source_url_invalid": _has_bad_page,
     "event_source_url_host": _is_foreign,
     "event_source_url_technical": _is_technical,
-    "value_missing": lambda s: _needs(s, "value") and not _gives(s, "value"),
-    "value_invalid": _has_bad_value,
-    "value_negative": _has_negative_value,
-    "value_without_currency": lambda subject: _lacks_currency(subject, required=False),
-    "currency_missing": lambda subject: _lacks_currency(subject, required=True),
-    "currency_invalid": lambda s: _gives(s, "currency") and currency(s) not in CURRENCIES,
-    "currency_without_value": lambda s: (
-        _gives(s, "currency") and not _gives(s, "value") and not _needs(s, "value")
-    ),
     "custom_data_malformed": lambda subject: not _is_object(subject, "custom_data"),
-    "content_missing": _lacks_content,
-    "content_type_missing": _lacks_content_type,
-    "content_type_unknown": _has_unknown_type,
-    "contents_malformed": _has_bad_contents,
-    "content_ids_malformed": _has_bad_ids,
-    "content_id_unknown": _has_foreign_ids,
     "user_data_malformed": lambda subject: not _is_object(subject, "user_data"),
-    "user_data_insufficient": _is_too_little,
-    "user_agent_missing": _lacks_agent,
-    "user_agent_invalid": _has_bad_agent,
-    "fbp_invalid": _has_bad_cookie("fbp"),
-    "fbc_invalid": _has_bad_cookie("fbc"),
-    "fbp_seconds": _is_in_seconds("fbp"),
-    "fbc_seconds": _is_in_seconds("fbc"),
-    "fbp_future": _is_from_the_future("fbp"),
-    "fbc_future": _is_from_the_future("fbc"),
-    "ip_invalid": _has_bad_address,
-    "ip_private": lambda subject: subject.address is not None and not subject.is_public,
 }
+FLAGS = {**_FLAGS, **parameter_rules.FLAGS, **match_key_rules.FLAGS}
 """Rules that say yes or no; the field stands with the text."""
 
-FIELDS: Mapping[str, Callable[[Subject], Iterable[str]]] = {
+_FIELDS: Mapping[str, Callable[[Subject], Iterable[str]]] = {
     "event_key_unknown": _unknown_keys,
+    "event_key_malformed": _malformed_keys,
+    "action_source_incomplete": _lacking_keys,
     "url_email": _addresses_with(personal_data.url_has_email),
     "url_phone": _addresses_with(personal_data.url_has_phone),
+    "url_account_number": _addresses_with(personal_data.url_has_account_number),
     "url_secret": _addresses_with(personal_data.url_has_secret),
-    "parameter_near_miss": _near_parameters,
-    "parameter_email": _parameters_with(personal_data.has_email),
-    "parameter_phone": _parameters_with(personal_data.has_phone),
-    "parameter_personal_name": _personal_parameters,
-    "match_key_unknown": _unknown_match_keys,
-    **{
-        code: _match_keys_with(code)
-        for code in (
-            "match_key_blank",
-            "match_key_unhashed",
-            "match_key_foreign_digest",
-            "match_key_malformed",
-            "match_key_empty_hash",
-        )
-    },
 }
+FIELDS = {**_FIELDS, **parameter_rules.FIELDS, **match_key_rules.FIELDS}
 """Rules that name the fields at fault."""
 
 
@@ -425,7 +295,9 @@ SERVER_ONLY = frozenset(
     code
     for code in (*FLAGS, *FIELDS)
     if code.startswith(("action_source", "event_time", "sent_", "user_", "ip_"))
-) | {"event_key_unknown", "event_source_url_missing", "match_key_unhashed"}
+) | {
+    "event_key_unknown", "event_source_url_missing", "match_key_unhashed", "match_key_unreadable",
+}  # fmt: skip
 """What says nothing about a browser's copy: Meta's script adds times, addresses and hashes."""
 
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from wagtail_metapixel import catalogue, event_rules
 from wagtail_metapixel.findings import LEVELS, TEXTS, Level
+from wagtail_metapixel.halves import differing_fields
 from wagtail_metapixel.personal_data import shown_id, shown_word
-from wagtail_metapixel.subjects import Subject, amount, content_ids, currency, written
+from wagtail_metapixel.subjects import Subject, amount, currency, written
 
 EXAMPLES = 5
 """Ids in one finding."""
@@ -101,8 +102,8 @@ class Linter:
             return
         subject = self._subject(event)
         self._judge(subject)
-        self._ids.read(subject)
-        self._money.read(subject)
+        if self._ids.is_new(subject):
+            self._money.read(subject)
         self._addresses.read(subject)
         self._halves.read_server(subject)
 
@@ -161,29 +162,38 @@ class _Findings:
 
 
 class _Ids:
-    """One id for many events. Keeps two numbers of each id."""
+    """One id for many events. Keeps three numbers of each id."""
 
     def __init__(self, found: _Findings) -> None:
         self._found = found
         self._contents: dict[int, int] = {}
-        self._uses: Counter[int] = Counter()
-        self._constant: dict[str, int] = {}
+        self._uses: dict[int, tuple[int, ...]] = {}
+        self._constant: dict[str, set[int]] = {}
 
-    def read(self, subject: Subject) -> None:
+    def is_new(self, subject: Subject) -> bool:
+        """Count an event, and tell it from one that is tried again."""
         event_id = subject.event_id
         if not event_id:
-            return
+            return True
         content = hash(_content(subject))
         if self._contents.setdefault(hash((subject.name, event_id)), content) != content:
             self._found.add("event_id_repeated", subject.name, event_id)
+        return self._is_another(event_id, hash((subject.name, content)))
+
+    def _is_another(self, event_id: str, use: int) -> bool:
         key = hash(event_id)
-        self._uses[key] += 1
-        if self._uses[key] >= MANY and (event_id in self._constant or len(self._constant) < MANY):
-            self._constant[event_id] = self._uses[key]
+        uses = self._uses.get(key, ())
+        if use in uses:
+            return False
+        if len(uses) < MANY:
+            uses = self._uses[key] = (*uses, use)
+        if len(uses) == MANY and (event_id in self._constant or len(self._constant) < MANY):
+            self._constant.setdefault(event_id, set(uses)).add(use)
+        return True
 
     def findings(self) -> Iterator[Finding]:
         if self._constant:
-            count = sum(self._constant.values())
+            count = sum(map(len, self._constant.values()))
             yield _finding("event_id_constant", "", ids=self._constant, count=count)
 
 
@@ -301,30 +311,10 @@ class _Addresses:
 
 
 class _Half(NamedTuple):
-    """What both copies of an event have to agree on; ``None`` where a copy has nothing."""
+    """The browser's copy of an event."""
 
-    value: float | None
-    currency: str | None
-    content_ids: tuple[str, ...] | None
-    fbp: str | None
-    fbc: str | None
-
-
-_HALF_FIELDS = {
-    "value": "custom_data.value",
-    "currency": "custom_data.currency",
-    "content_ids": "custom_data.content_ids",
-    "fbp": "user_data.fbp",
-    "fbc": "user_data.fbc",
-}
-
-
-def _half(subject: Subject) -> _Half:
-    ids = tuple(sorted(set(content_ids(subject))))
-    cookies = (subject.user_data.get(key) for key in ("fbp", "fbc"))
-    fbp, fbc = (cookie if isinstance(cookie, str) and cookie else None for cookie in cookies)
-    value = amount(subject.custom_data.get("value"))
-    return _Half(value, currency(subject) or None, ids or None, fbp, fbc)
+    custom_data: Mapping[str, Any]
+    user_data: Mapping[str, Any]
 
 
 class _Halves:
@@ -341,7 +331,8 @@ class _Halves:
 
     def read_browser(self, subject: Subject) -> None:
         if subject.event_id:
-            self._browser.setdefault((subject.name, subject.event_id), _half(subject))
+            half = _Half(subject.custom_data, subject.user_data)
+            self._browser.setdefault((subject.name, subject.event_id), half)
             self._names.setdefault(subject.event_id, subject.name)
 
     def read_server(self, subject: Subject) -> None:
@@ -361,12 +352,11 @@ class _Halves:
             del self._examples[subject.name][EXAMPLES:]
 
     def _compare(self, subject: Subject, browser: _Half) -> None:
-        server = _half(subject)
-        for name, field in _HALF_FIELDS.items():
-            one, other = getattr(browser, name), getattr(server, name)
-            may_lack = field.startswith("user_data")
-            if one != other and not (may_lack and None in (one, other)):
-                self._found.add("halves_differ", subject.name, subject.event_id, field)
+        fields = differing_fields(
+            browser.custom_data, subject.custom_data, browser.user_data, subject.user_data
+        )
+        for field in fields:
+            self._found.add("halves_differ", subject.name, subject.event_id, field)
 
     def findings(self) -> Iterator[Finding]:
         for name, count in self._alone.items():

@@ -160,7 +160,7 @@ def amount(value: Any) -> float | None:
 def currency(subject: Subject) -> str:
     """Return the currency in capitals, ``""`` when there is none."""
     given = subject.custom_data.get("currency")
-    return given.upper() if isinstance(given, str) else ""
+    return given.upper() if isinstance(given, str) and given.isascii() else ""
 
 
 def is_id(value: Any) -> bool:

@@ -186,7 +186,7 @@ def _event(copy: Copy) -> dict[str, Any]:
         "event_id": copy.event_id,
         "event_time": copy.event_time,
         "action_source": copy.action_source,
-        "event_source_url": copy.event_source_url,
+        "event_source_url": copy.event_source_url or None,
         "referrer_url": copy.referrer_url,
         "custom_data": copy.custom_data,
         "user_data": copy.user_data,
@@ -209,9 +209,12 @@ _DECIDED_BY_LINTER: Final[dict[str, frozenset[str]]] = {
     "private_client_ip_address": frozenset({"ip_private"}),
     "invalid_fbp": frozenset({"fbp_invalid", "fbp_seconds"}),
     "invalid_fbc": frozenset({"fbc_invalid", "fbc_seconds"}),
+    "unhashed": frozenset({"match_key_personal"}),
     "empty_hash": frozenset({"match_key_empty_hash"}),
     "unknown_user_data": frozenset({"match_key_unknown"}),
-    "invalid_value": frozenset({"value_missing", "value_invalid", "value_negative"}),
+    "invalid_value": frozenset(
+        {"value_missing", "value_invalid", "value_negative", "purchase_value_negative"}
+    ),
     "invalid_currency": frozenset(
         {"currency_missing", "currency_invalid", "value_without_currency"}
     ),
@@ -219,11 +222,16 @@ _DECIDED_BY_LINTER: Final[dict[str, frozenset[str]]] = {
     "unknown_content_type": frozenset({"content_type_unknown"}),
     "name_case": frozenset({"event_name_near_miss"}),
     "reserved_name": frozenset({"event_name_reserved"}),
-    "personal_url": frozenset({"url_email", "url_phone"}),
+    "personal_url": frozenset({"url_email", "url_phone", "url_account_number"}),
     "secret_url": frozenset({"url_secret"}),
     "technical_url": frozenset({"event_source_url_technical"}),
     "personal_parameter": frozenset(
-        {"parameter_email", "parameter_phone", "parameter_personal_name"}
+        {
+            "parameter_email",
+            "parameter_phone",
+            "parameter_account_number",
+            "parameter_personal_name",
+        }
     ),
     "misspelled_parameter": frozenset({"parameter_near_miss"}),
     "late": frozenset({"sent_late"}),
