@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -45,6 +46,7 @@ from decimal import Decimal
 from functools import partial
 from django.db import transaction
 from django.http import HttpResponse
+from django.template import engines
 from django.urls import path
 from shop.models import Order
 from wagtail_metapixel.tracking import track
@@ -70,6 +72,13 @@ def paid(request):
     track("Purchase", request, key=Order.objects.get(pk=request.POST["order"]), **MUGS)
     return HttpResponse()
 
+PAGE = '''{% load metapixel %}<html><head>{% metapixel %}</head>
+{% metapixel_event "ViewContent" value="29.50" currency="EUR" content_ids=ids %}</html>'''
+
+def mug(request):
+    page = engines["django"].from_string(PAGE)
+    return HttpResponse(page.render({"ids": [Order(pk=17, name="A-17")]}, request))
+
 def newsletter(request):
     transaction.on_commit(partial(track, "Lead", request))
     return HttpResponse()
@@ -79,6 +88,7 @@ urlpatterns = [
     path("cart/add/", add),
     path("paid/", paid),
     path("newsletter/", newsletter),
+    path("mug/", mug),
 ]
 """,
 }
@@ -129,7 +139,7 @@ def pytest_in(shop, *arguments):
 
 
 def test_page_is_short_and_every_block_is_a_file():
-    assert len(PAGE.splitlines()) <= 120
+    assert len(PAGE.splitlines()) <= 150
     assert len(BLOCKS) == PAGE.count("```python")
 
 
@@ -147,7 +157,7 @@ def test_unittest_needs_no_pytest(shop):
         "from django.core.management import execute_from_command_line as run; run(sys.argv)"
     )
     code, words = run(shop, "-c", no_pytest)
-    assert "Ran 2 tests" in words, words
+    assert "Ran 3 tests" in words, words
     assert code == 0
 
 
@@ -164,6 +174,63 @@ def test_every_fixture_and_assert_of_the_page_exists(request):
     assert sorted(table) == ["metapixel", "metapixel_client", "metapixel_sandbox"]
     for name in re.findall(r"`(assert_\w+)\(", PAGE):
         assert hasattr(testing.EventCapture, name), name
+
+
+@pytest.mark.parametrize("name", sorted(testing.MetaPixelTestMixin.__dict__))
+def test_everything_the_mixin_offers_is_on_the_page(name):
+    if not name.startswith("_") and name != "setUp":
+        assert name in PAGE
+
+
+# What a failing test shows
+
+FAILING = """
+from django.test import TestCase
+from wagtail_metapixel import testing
+from wagtail_metapixel.testing import *
+
+class Failing(MetaPixelTestMixin, TestCase):
+    def test_own(self):
+        self.assert_tracked("Lead")  # own line
+    def test_capture(self):
+        self.metapixel.assert_not_declared("", "Search")
+        self.metapixel.assert_declared("", "Search")  # own line
+    def test_plain(self):
+        assert_tracked("Lead")  # own line
+"""
+MISTAKEN = """
+from wagtail_metapixel.testing import *
+def test_name(metapixel):
+    metapixel.assert_tracked("lead")  # own line
+def test_key(metapixel):
+    assert_tracked("Lead", user_data={"emial": 1})  # own line
+def test_choice(db):
+    use_pixel(content_id_scheme="sku")  # own line
+"""
+
+
+@pytest.fixture
+def broken(shop):
+    """A folder of the shop with tests that fail."""
+    folder = shop / "broken"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "test_broken.py").write_text(FAILING)
+    (folder / "test_wrong.py").write_text(MISTAKEN)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_failures_show_the_tests_line_and_none_of_ours(shop, broken):
+    code, words = pytest_in(shop, "broken")
+    assert (code, words.count("# own line\n")) == (1, words.count(">   ")), words
+    assert "6 failed" in words
+    assert not re.search(r"^\S*wagtail_metapixel/\S+:\d+", words, re.MULTILINE), words
+    run_tests = "import sys; sys.argv = ['manage.py', 'test', 'broken.test_broken'];"
+    execute = "from django.core.management import execute_from_command_line as run; run(sys.argv)"
+    code, words = run(shop, "-c", run_tests + execute)
+    assert (code, words.count("# own line\n")) == (1, 3), words
+    assert "wagtail_metapixel/" not in words
 
 
 # Loading

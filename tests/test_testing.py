@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import unittest
 from decimal import Decimal
 from functools import partial
 
@@ -10,7 +11,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.http import HttpResponse
+from django.db.models.signals import post_save
+from django.http import HttpResponse, StreamingHttpResponse
+from django.template import engines
+from django.template.response import TemplateResponse
 from django.test import (
     AsyncClient,
     Client,
@@ -21,14 +25,16 @@ from django.test import (
     override_settings,
 )
 from django.urls import include, path
+from django.utils import timezone
 from wagtail.models import Page, Site
 from wagtail.test.utils import WagtailPageTestCase
 
 from tests.factories import SiteFactory
-from wagtail_metapixel import matching, outbox, site_settings
-from wagtail_metapixel.capturing.capture import REMEDIES
+from wagtail_metapixel import declarations, matching, outbox, site_settings
+from wagtail_metapixel.capturing.remedies import REMEDIES
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.delivery import deliver_due
+from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import ConsentProof, MetaPixel, MetaPixelSettings, OutboxEvent, State
 from wagtail_metapixel.testing import (
     CLIENT_IP_ADDRESS,
@@ -36,10 +42,14 @@ from wagtail_metapixel.testing import (
     USER_AGENT,
     MetaPixelTestMixin,
     VisitorClient,
+    assert_clean,
+    assert_declared,
+    assert_not_declared,
     assert_not_tracked,
     assert_tracked,
     assert_withheld,
     capture_events,
+    declared,
     deny_consent,
     grant_consent,
     sandbox,
@@ -98,7 +108,25 @@ def add_later(request):
 
 MAILS: list[str] = []
 
+PAGE = """{% load metapixel %}<!doctype html><html><head>{% metapixel %}</head><body>
+<script>var html = "<p data-metapixel-event>";</script>
+{% metapixel_event "ViewContent" value="59.00" currency="EUR" contents=contents %}
+{% metapixel_event "ViewContent" content_name="R&D </script> <b>" %}
+</body></html>"""
+PRODUCTS = {"contents": [{"id": "mug", "quantity": 1}, {"id": "tea", "quantity": 2}]}
+
+
+def product(request):
+    """A product's page."""
+    return HttpResponse(render(request, request.GET.get("page", PAGE)))
+
+
+def render(request, text):
+    return engines["django"].from_string(text).render(PRODUCTS, request)
+
+
 urlpatterns = [
+    path("mug/", product),
     path("buy/", buy),
     path("add/", add),
     path("later/", add_later),
@@ -154,6 +182,39 @@ def test_another_site_gets_a_pixel_of_its_own(db):
     site = SiteFactory(hostname="other.example")
     pixel = use_pixel(site, pixel_id="55555")
     assert (pixel.settings.site, pixel.pixel_id) == (site, "55555")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({"nonsense": 1}, "has no argument 'nonsense'; there are advanced_matching, "),
+        ({"advanced_matchin": True}, "did you mean 'advanced_matching'"),
+        ({"host": ["shop.example"]}, "did you mean 'hosts'"),
+    ],
+)
+def test_unknown_choice_is_refused_with_a_hint(db, wrong, hint):
+    with pytest.raises(TypeError, match=hint):
+        use_pixel(**wrong)
+    assert not MetaPixel.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"content_id_scheme": "sku"}, "^content_id_scheme: .* There are 'pk', 'attribute', 'func"),
+        ({"consent_provider": "cookies"}, "^consent_provider: .* 'cookie'"),
+        ({"phone_region": "de"}, "^phone_region: Two capital letters"),
+        ({"advanced_matching": "off"}, "^advanced_matching: "),
+        ({"pixel_id": "my pixel"}, "^pixel_id: A pixel id is a number"),
+        ({"events": ["purchase"]}, "did you mean 'Purchase'"),
+        ({"events": "Purchase"}, "^events: has to be a list"),
+        ({"hosts": "shop.example"}, "^hosts: has to be a list"),
+    ],
+)
+def test_choice_the_settings_would_not_take_is_refused(db, wrong, why):
+    with pytest.raises(ValueError, match=why):
+        use_pixel(**wrong)
+    assert not MetaPixel.objects.exists()
 
 
 def test_site_is_made_where_the_tables_are_empty(db):
@@ -413,7 +474,6 @@ def test_mistake_is_told_with_what_was_wrong(shop):
     text = failure(events.assert_tracked, "Purchase")
     assert "Not recorded: purchase, event_name is not known to Meta" in text.replace(": is", " is")
     assert "rejected, it will never be sent: value" in text
-    events.assert_not_tracked("Purchase")
 
 
 # On commit
@@ -422,7 +482,7 @@ def test_mistake_is_told_with_what_was_wrong(shop):
 def test_functions_that_wait_for_the_commit_are_left_alone(shop):
     with capture_events() as events:
         visitor_client().post("/later/")
-    events.assert_not_tracked("AddToCart")
+    events.assert_not_tracked("AddToCart", before_commit=True)
     assert MAILS == []
     text = failure(events.assert_tracked, "AddToCart")
     assert "2 on_commit function(s) wait" in text
@@ -458,6 +518,22 @@ def test_function_that_fails_on_commit_fails_the_test_unless_it_is_robust(shop, 
 
 def test_our_own_functions_that_wait_are_no_news(bought):
     assert "on_commit" not in failure(bought.assert_tracked, "Lead")
+
+
+def test_setting_up_again_is_no_news_whatever_waits_for_it(shop):
+    def index(**_kwargs):
+        transaction.on_commit(partial(MAILS.append, "indexed"))
+
+    post_save.connect(index, sender=MetaPixelSettings)
+    try:
+        with capture_events() as events:
+            use_pixel(advanced_matching=False)
+    finally:
+        post_save.disconnect(index, sender=MetaPixelSettings)
+    events.assert_clean()
+    assert "on_commit" not in failure(events.assert_tracked, "Lead")
+    events.run_on_commit()
+    assert MAILS == ["indexed"]
 
 
 # Asserting
@@ -507,7 +583,7 @@ def test_expectation_that_holds(bought, expected):
         ({"content_ids": ["tea"]}, "content_ids is ['mug', 'tea'], not ['tea']"),
         ({"order_id": "A-18"}, "order_id is 'A-17', not 'A-18'"),
         ({"order_id": None}, "order_id is 'A-17', none was expected"),
-        ({"valeu": 59}, "valeu was not sent, 59 was expected"),
+        ({"colour": "red"}, "colour was not sent, 'red' was expected"),
         ({"match_keys": {"em", "db"}}, "match_keys lack db (sent: client_ip_address,"),
         ({"email": "other@example.com"}, "em is somebody else's"),
         ({"user_data": {"city": "Berlin"}}, "ct was not sent"),
@@ -519,8 +595,55 @@ def test_expectation_that_holds(bought, expected):
 )
 def test_expectation_that_does_not_hold_says_what_differs(bought, expected, difference):
     text = failure(bought.assert_tracked, "Purchase", **expected)
-    assert text.startswith("Purchase was not tracked as expected.\nRecorded:\n  Purchase 59 EUR of")
+    assert text.startswith("Purchase was not tracked as expected.\nRecorded:\n  Purchase 59 EUR,")
     assert difference in text
+
+
+def test_products_are_not_read_as_a_count(shop):
+    with capture_events() as events:
+        track("AddToCart", visitor_request(), content_ids=[1], **PAID)
+    assert "AddToCart 59 EUR, content_ids 1 (event_id " in failure(events.assert_tracked, "Lead")
+    with capture_events() as events:
+        track("AddToCart", visitor_request(), content_ids=[1])
+    assert "AddToCart, content_ids 1 (event_id " in failure(events.assert_tracked, "Lead")
+
+
+def test_failure_without_a_pixel_says_so(db):
+    with capture_events() as events:
+        track("Lead", visitor_request())
+    assert failure(events.assert_tracked, "Lead").splitlines()[:3] == [
+        "Lead was not tracked.",
+        "Nothing was recorded.",
+        "No pixel is set up: call use_pixel(), or take the fixture metapixel.",
+    ]
+
+
+@pytest.mark.parametrize("numbers", [{"once": True, "count": 2}, {"count": 0}])
+def test_numbers_that_make_no_sense_raise(bought, numbers):
+    with pytest.raises(EventError, match=r"^count: "):
+        bought.assert_tracked("Purchase", **numbers)
+
+
+def test_limited_data_use_is_expected_as_it_was_given(shop):
+    given = {"data_processing_options": "LDU", "data_processing_options_state": "CA"}
+    with capture_events() as events:
+        track("Lead", visitor_request(), **given)
+    events.assert_tracked("Lead", **given)
+    events.assert_tracked(
+        "Lead", data_processing_options_state="ca", data_processing_options=["LDU"]
+    )
+    events.assert_tracked("Lead", data_processing_options_state=1000)
+    text = failure(events.assert_tracked, "Lead", data_processing_options_state="CO")
+    assert "data_processing_options_state is 1000, not 'CO'" in text
+
+
+def test_person_without_advanced_matching_is_told_to_switch_it_on(shop):
+    use_pixel(advanced_matching=False)
+    person = {"user_data": {"email": JANA}, "action_source": "phone_call", "consent": "granted"}
+    with capture_events() as events:
+        track("Lead", site=Site.objects.get(), **person)
+    events.assert_withheld("Lead", reason=Reason.NO_MATCHING)
+    assert "(call use_pixel(advanced_matching=True))" in failure(events.assert_tracked, "Lead")
 
 
 def test_key_names_what_it_happened_to(bought, shop):
@@ -562,7 +685,7 @@ def test_not_tracked_fails_where_it_was(bought):
     bought.assert_not_tracked("Lead")
     text = failure(bought.assert_not_tracked, "Purchase")
     assert text.startswith(
-        "Purchase was tracked.\nRecorded:\n  Purchase 59 EUR of mug, tea (event_id"
+        "Purchase was tracked.\nRecorded:\n  Purchase 59 EUR, content_ids mug, tea (event_id"
     )
 
 
@@ -629,6 +752,294 @@ def test_local_phone_number_belongs_to_the_region_of_the_site(shop):
     events.assert_tracked("Purchase", phone="601 234 567")
 
 
+# What must not pass
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"content_ids": "['mug', 'tea']"},
+        {"contents": "[{'id': 'mug', 'quantity': 2, 'item_price': 19.5}]"},
+        {"order_id": ["A-17"]},
+        {"order_id": {"id": "A-17"}},
+        {"value": [59]},
+        {"gift": "5"},
+        {"wrapped": "True"},
+        {"wrapped": 1},
+        {"shelf": 7},
+        {"num_items": True},
+    ],
+)
+def test_value_of_another_type_is_another_value(shop, expected):
+    with capture_events() as events:
+        own = {"gift": 5, "wrapped": True, "shelf": "7", "order_id": "A-17"}
+        track("Purchase", visitor_request(), contents=LINES, **PAID, **own)
+    assert f"{next(iter(expected))} is " in failure(events.assert_tracked, "Purchase", **expected)
+    events.assert_tracked("Purchase", num_items="3", gift=5, shelf="7", content_ids=("tea", "mug"))
+
+
+def test_number_of_an_order_may_be_given_as_a_number(shop):
+    with capture_events() as events:
+        track("Lead", visitor_request(), order_id=17, content_ids=[5])
+    events.assert_tracked("Lead", order_id=17, content_ids=[5])
+    events.assert_tracked("Lead", order_id="17", content_ids=["5"])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("vallue", "value"),
+        ("valeu", "value"),
+        ("velue", "value"),
+        ("curency", "currency"),
+        ("contentIds", "content_ids"),
+        ("data_procesing_options", "data_processing_options"),
+        ("optout", "opt_out"),
+        ("fist_name", "first_name"),
+        ("emial", "email"),
+        ("event_surce_url", "event_source_url"),
+    ],
+)
+def test_misspelt_name_raises_though_nothing_was_expected(bought, name, meant):
+    with pytest.raises(EventError, match=f"^{name}: is not known; did you mean '{meant}'"):
+        bought.assert_tracked("Purchase", **{name: None})
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"user_data": {"emial": None}},
+        {"user_data": {"emial": JANA}},
+        {"match_keys": {"emial"}},
+        {"contents": [{"id": "mug", "quantiy": None}, {}]},
+    ],
+)
+def test_misspelt_match_key_or_key_of_an_item_raises(bought, expected):
+    with pytest.raises(EventError, match=r"did you mean '(email|quantity)'"):
+        bought.assert_tracked("Purchase", **expected)
+
+
+def test_names_of_a_shops_own_are_no_slips(bought, shop):
+    own = ("colour", "stage", "county", "price", "band", "item_count", "event_type", "seller")
+    bought.assert_tracked("Purchase", **dict.fromkeys(own))
+    with capture_events() as events:
+        track("Lead", visitor_request(), valve="open", country="DE")
+    events.assert_tracked("Lead", valve="open", country="DE")
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+def test_second_telling_of_a_key_is_not_what_meta_hears(shop, delivered):
+    with capture_events() as events:
+        for value in (5, 6):
+            track(
+                "Purchase",
+                visitor_request(),
+                key=order(),
+                value=value,
+                currency="EUR",
+                content_ids=["mug"],
+            )
+    if delivered:
+        with sandbox():
+            deliver_due()
+            OutboxEvent.objects.filter(state="pending").update(due_at=timezone.now())
+            deliver_due()
+        assert {event.state for event in events} == {"sent", "duplicate"}
+    assert events.assert_tracked("Purchase", value=5, once=True).value == 5
+    text = failure(events.assert_tracked, "Purchase", value=6, once=True)
+    assert "    - value is 5, not 6" in text
+    assert "the first of an id counts; it has another value" in text
+    assert [event.value for event in events.contradictions] == [6]
+    assert "- contradiction: Purchase 6 EUR" in failure(events.assert_clean)
+    events.assert_clean(ignore="contradiction")
+
+
+def test_second_telling_with_the_same_parameters_is_no_contradiction(shop):
+    use_pixel(pixel_id="55555")
+    with capture_events() as events:
+        for _ in range(2):
+            track("Purchase", visitor_request(), key=order(), contents=LINES, **PAID)
+    assert events.contradictions == []
+    events.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("params", "noticed"),
+    [
+        ({"predicted_ltv": "12,50", "value": 1, "currency": "EUR"}, "predicted_ltv"),
+        ({"user_data": {"emial": JANA}}, "user_data"),
+        ({"user_data": {"phone": "abc"}}, "phone"),
+        ({"contents": [{"id": "mug", "quantity": 1, "price": 5}]}, "contents.price"),
+        ({"data_procesing_options": ["LDU"]}, "data_processing_options"),
+        ({"optout": True}, "opt_out"),
+    ],
+)
+def test_field_that_was_lost_or_misspelt_is_not_clean(shop, params, noticed):
+    with capture_events() as events:
+        track("Lead", visitor_request(), **params)
+    text = failure(events.assert_clean)
+    assert f"- noticed: {noticed}: " in text
+    assert JANA not in text
+    events.assert_clean(ignore={noticed})
+
+
+def test_page_of_a_site_that_is_switched_off_is_clean(shop):
+    use_pixel(enabled=False)
+    with capture_events() as events:
+        declarations.head(visitor_request())
+    events.assert_clean()
+    events.assert_not_tracked("PageView")
+
+
+@pytest.mark.parametrize("verb", ["assert_not_tracked", "assert_clean"])
+def test_nothing_is_certain_while_functions_of_the_shop_wait(shop, verb):
+    arguments = ["Lead"] if verb == "assert_not_tracked" else []
+    with capture_events() as events:
+        transaction.on_commit(lambda: track("Lead", visitor_request()))
+        text = failure(getattr(events, verb), *arguments)
+        assert "run_on_commit(), or capture_events(on_commit=True), runs them" in text
+        getattr(events, verb)(*arguments, before_commit=True)
+        assert_not_tracked("Lead", before_commit=True)
+    assert "1 on_commit function(s) wait" in failure(getattr(events, verb), *arguments)
+    assert events.run_on_commit() >= 1
+    events.assert_tracked("Lead")  # what it tracked is captured, though the block has ended
+    events.assert_clean()
+
+
+def test_functions_that_wait_from_before_or_after_the_capture_are_not_its_own(shop):
+    transaction.on_commit(lambda: None)
+    with capture_events() as events:
+        track("Contact", visitor_request())
+    transaction.on_commit(lambda: None)
+    events.assert_not_tracked("Lead")
+    events.assert_clean()
+
+
+def test_without_a_capture_all_functions_that_wait_count(shop):
+    transaction.on_commit(lambda: track("Lead", visitor_request()))
+    assert "wait for the commit" in failure(assert_not_tracked, "Lead")
+    assert_not_tracked("Lead", before_commit=True)
+
+
+def test_our_own_functions_that_wait_leave_no_doubt(shop):
+    with capture_events() as events:
+        visitor_client().post("/buy/")
+        MetaPixel.objects.get().save()
+    events.assert_not_tracked("Lead")
+    events.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "why"),
+    [
+        ("purchase", PAID, "was not recorded because the call was wrong"),
+        ("Purchase", {"key": Group(), **PAID}, "was not recorded because"),
+        (
+            "Purchase",
+            {"value": "much", "currency": "EUR"},
+            "was tracked with a mistake, and reject",
+        ),
+    ],
+)
+def test_call_that_went_wrong_is_not_nothing(shop, name, params, why):
+    with capture_events() as events:
+        track(name, visitor_request(), **params)
+    assert f"Purchase {why}" in failure(events.assert_not_tracked, "Purchase")
+    events.assert_not_tracked("Lead")
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+@pytest.mark.parametrize("wanted", [[0, 1], [1, 0]])
+def test_each_item_of_contents_finds_its_own_in_any_order(shop, order, wanted):
+    sent = [{"id": "A", "quantity": 2}, {"id": "A", "quantity": 1}]
+    asked = [{"id": "A"}, {"id": "A", "quantity": 2}]
+    with capture_events() as events:
+        track("Lead", visitor_request(), contents=[sent[i] for i in order])
+    events.assert_tracked("Lead", contents=[asked[i] for i in wanted])
+    twice = [{"id": "A", "quantity": 2}] * 2
+    assert "contents is" in failure(events.assert_tracked, "Lead", contents=twice)
+
+
+def test_many_items_of_contents_are_compared_in_time(shop):
+    with capture_events() as events:
+        track(
+            "Lead",
+            visitor_request(),
+            contents=[{"id": "A", "quantity": n} for n in range(1, 301)],
+        )
+    wanted = [{"id": "A"}] * 150 + [{"id": "A", "quantity": n} for n in range(1, 151)]
+    events.assert_tracked("Lead", contents=wanted)
+
+
+def test_limit_that_is_off_was_not_sent(bought, shop):
+    bought.assert_tracked("Purchase", opt_out=False, data_processing_options=[])
+    assert "opt_out was not sent" in failure(bought.assert_tracked, "Purchase", opt_out=True)
+    with capture_events() as events:
+        track("Lead", visitor_request(), opt_out=True)
+    events.assert_tracked("Lead", opt_out=True)
+    assert "opt_out is True" in failure(events.assert_tracked, "Lead", opt_out=False)
+    assert "opt_out is True" in failure(events.assert_tracked, "Lead", opt_out=None)
+
+
+@pytest.mark.parametrize("empty", [{"email": ""}, {"user_data": {"em": " "}}, {"email": []}])
+def test_empty_match_key_is_the_tests_mistake(bought, empty):
+    with pytest.raises(ValueError, match=r"^em(ail)?: is empty; None stands for what was not sent"):
+        bought.assert_tracked("Purchase", **empty)
+
+
+def test_match_key_that_is_none_was_not_sent(bought):
+    bought.assert_tracked("Purchase", user_data={"city": None}, date_of_birth=None)
+    for expected in ({"user_data": {"email": None}}, {"email": None}, {"em": None}):
+        text = failure(bought.assert_tracked, "Purchase", **expected)
+        assert "em was sent, none was expected" in text
+
+
+def test_both_names_of_a_match_key_may_be_given(bought):
+    bought.assert_tracked("Purchase", user_data={"email": JANA, "em": [JANA]})
+    both = {"email": JANA, "em": "other@example.com"}
+    assert "em is somebody" in failure(bought.assert_tracked, "Purchase", user_data=both)
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"first_name": "Canary"},
+        {"fn": "Canary"},
+        {"ph": "+48600111222"},
+        {"external_id": "canary-1"},
+        {"city": "Canary"},
+        {"mobile": "+48600111222"},
+        {"user_data": {"phone": "+48600111222"}},
+    ],
+)
+def test_failure_never_shows_a_person(bought, expected):
+    text = failure(bought.assert_tracked, "Purchase", **expected)
+    assert "anary" not in text
+    assert "600111222" not in text
+
+
+def test_match_keys_among_the_parameters_are_compared_by_hash(bought):
+    bought.assert_tracked("Purchase", ph=PHONE, em=JANA)
+    text = failure(bought.assert_tracked, "Purchase", ph="+48600111222")
+    assert "ph is somebody else's" in text
+
+
+def test_wrong_value_among_right_ones_is_the_tests_mistake(bought):
+    with pytest.raises(EventError, match=r"^email: has to be") as wrong:
+        bought.assert_tracked("Purchase", email=[JANA, "canary"])
+    assert "canary" not in str(wrong.value)
+
+
+def test_strict_sandbox_refuses_what_meta_would_warn_of(shop):
+    refused = []
+    for strict in (False, True):
+        track("Lead", visitor_request(), event_time=time.time() - 2 * 24 * 3600)
+        with sandbox(strict=strict) as meta:
+            deliver_due()
+            refused.append(len(meta.rejections()))
+    assert refused == [0, 1]
+
+
 # As plain functions
 
 
@@ -640,6 +1051,9 @@ def test_plain_functions_ask_the_innermost_capture(shop):
         assert assert_tracked("Lead", once=True).event_name == "Lead"
         assert_not_tracked("Search")
         assert_withheld("Lead", reason="denied")
+        assert_clean()
+        track("lead", visitor_request())
+        assert "- not recorded: lead" in failure(assert_clean)
 
 
 def test_plain_functions_ask_the_whole_outbox_without_a_capture(bought):
@@ -648,6 +1062,145 @@ def test_plain_functions_ask_the_whole_outbox_without_a_capture(bought):
     assert "Within capture_events()" in failure(assert_tracked, "Lead")
     with pytest.raises(RuntimeError, match="within capture_events"):
         assert_withheld("Lead")
+
+
+def test_plain_assert_without_a_pixel_does_not_pass_for_nothing(db):
+    for check in (
+        partial(assert_not_tracked, "Lead"),
+        assert_clean,
+        partial(assert_tracked, "Lead"),
+    ):
+        assert "No pixel is set up: call use_pixel(), or take the fixture" in failure(check)
+    use_pixel()
+    assert_not_tracked("Lead")
+    assert_clean()
+    assert "No pixel" not in failure(assert_tracked, "Lead")
+
+
+# What a page declares
+
+
+def test_page_declares_its_events_in_order(shop):
+    events = declared(Client().get("/mug/"))
+    assert [event.event_name for event in events] == ["ViewContent", "ViewContent"]
+    assert events[0].custom_data["contents"] == PRODUCTS["contents"]
+    assert events[1].custom_data == {"content_name": "R&D </script> <b>"}
+
+
+def test_declaration_is_compared_like_an_event(shop):
+    page = Client().get("/mug/")
+    expected = {"value": Decimal("59.00"), "currency": "EUR", "search_string": None}
+    first = assert_declared(page, "ViewContent", content_ids={"tea", "mug"}, **expected)
+    assert first == declared(page)[0]
+    assert_declared(page, "ViewContent", contents=[{"id": "tea"}, {"id": "mug"}], count=1)
+    assert_declared(page, "ViewContent", count=2)
+    with capture_events() as events:
+        events.assert_declared(page, "ViewContent", value=59)
+        events.assert_not_declared(page, "Search")
+    assert_not_declared(page, "Search")
+
+
+@pytest.mark.parametrize(
+    ("expected", "told"),
+    [
+        ({"value": 58}, "    - value is 59, not 58"),
+        ({"colour": "red"}, "    - colour was not sent, 'red' was expected"),
+        ({"once": True}, "ViewContent is declared 2 times, not once."),
+        ({"count": 3}, "ViewContent is declared 2 times, not 3."),
+    ],
+)
+def test_failing_declaration_says_what_there_is_instead(shop, expected, told):
+    text = failure(assert_declared, Client().get("/mug/"), "ViewContent", **expected)
+    assert told in text
+    assert "Declared:\n  ViewContent currency='EUR', value=59, contents=" in text
+
+
+def test_declaration_that_should_not_be_there_fails(shop):
+    text = failure(assert_not_declared, Client().get("/mug/"), "ViewContent")
+    assert text.startswith("ViewContent is declared.\nDeclared:\n  ViewContent currency='EUR', ")
+
+
+def test_page_without_declarations_says_what_it_needs(shop):
+    text = failure(assert_declared, HttpResponse("<html>", status=404), "ViewContent")
+    assert text.splitlines() == [
+        "ViewContent is not declared.",
+        "The page declares nothing.",
+        "The template needs {% metapixel_event %}, and this host a pixel: use_pixel(hosts=)",
+        "The page has no scripts of ours: {% metapixel %} prints them, in its <head>.",
+        "The response has the status 404.",
+    ]
+
+
+def test_declaration_nobody_tells_is_not_enough(shop):
+    page = Client().get("/mug/", {"page": PAGE.replace("{% metapixel %}", "")})
+    text = failure(assert_declared, page, "ViewContent")
+    assert text.startswith("ViewContent is declared, but no script on this page tells it.")
+    body = PAGE[PAGE.index("<body>") : PAGE.index("</html>")]
+    fragment = render(visitor_request(), "{% load metapixel %}" + body)
+    assert_declared(fragment, "ViewContent")
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [lambda html: html.replace("59", "1"), lambda html: html.replace('event="', 'event="x')],
+)
+def test_forged_declaration_counts_for_nothing_and_is_told(shop, forge):
+    html = forge(Client().get("/mug/").content.decode())
+    text = failure(assert_declared, html, "ViewContent", currency="EUR")
+    assert "not signed by this installation for this site: " in text
+    assert "ViewContent is declared." in failure(assert_not_declared, html, "ViewContent")
+
+
+def test_declaration_of_another_site_is_forged(shop):
+    other = SiteFactory(hostname="other.example")
+    use_pixel(other, pixel_id="55555")
+    html = Client().get("/mug/", SERVER_NAME="other.example").content
+    page = Client().get("/mug/")
+    assert declared(html.decode()) == declared(page)
+    page.content = html
+    assert declared(page) == []
+
+
+def test_every_kind_of_response_is_read(shop):
+    html = render(visitor_request(), PAGE)
+    lazy = TemplateResponse(visitor_request(), engines["django"].from_string(PAGE), PRODUCTS)
+    for response in (html, lazy, StreamingHttpResponse([html[:300], html[300:]])):
+        assert len(declared(response)) == 2
+    assert declared(HttpResponse()) == declared("") == []
+    assert declared('<script data-metapixel-event="">[]</script>') == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "hint"),
+    [
+        ("viewcontent", {}, "did you mean 'ViewContent'"),
+        ("Purchase", {}, r"is told by track\(\): use assert_tracked\(\)"),
+        ("ViewContent", {"vallue": None}, "did you mean 'value'"),
+        ("ViewContent", {"contents": [{"quantiy": None}]}, "did you mean 'quantity'"),
+        ("ViewContent", {"email": None}, "is never declared by a page"),
+        ("ViewContent", {"event_id": None}, "is never declared by a page"),
+        ("ViewContent", {"once": True, "count": 2}, "contradicts once=True"),
+    ],
+)
+def test_mistake_in_what_a_page_should_declare_raises(shop, name, expected, hint):
+    with pytest.raises(EventError, match=hint):
+        assert_declared(Client().get("/mug/"), name, **expected)
+
+
+def test_nothing_is_declared_without_a_pixel_and_that_is_no_success(db):
+    assert declared("") == []
+    assert "No pixel is set up" in failure(assert_not_declared, "", "ViewContent")
+    assert "No pixel is set up" in failure(assert_declared, "", "ViewContent")
+
+
+def test_page_event_that_was_not_tracked_is_looked_for_in_the_page(shop):
+    with capture_events() as events:
+        Client().get("/mug/")
+    text = failure(events.assert_tracked, "ViewContent")
+    told = "Page events are told by the browser; use assert_declared(response, 'ViewContent', ...)."
+    assert told in text.splitlines()
+    assert "{% metapixel %} makes it tell this one" in failure(events.assert_tracked, "PageView")
+    assert "browser" not in failure(events.assert_tracked, "Lead")
 
 
 # Linting
@@ -743,6 +1296,67 @@ class InATestCase(MetaPixelTestMixin, TestCase):
         grant_consent(self.async_client)
         await self.async_client.post("/add/")
         await sync_to_async(self.assert_tracked)("AddToCart", once=True)
+
+
+class Forgetful(MetaPixelTestMixin, TestCase):
+    """As a stranger writes it: run by the test below, not by pytest."""
+
+    __test__ = False
+    asks = staticmethod(lambda _test: None)
+
+    def setUp(self):
+        pass
+
+    def test_nothing(self):
+        self.asks()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda test: test.assert_tracked("Lead"),
+        lambda test: test.assert_not_tracked("Lead"),
+        lambda test: test.assert_withheld("Lead"),
+        lambda test: test.assert_clean(),
+        lambda test: test.assert_declared("", "ViewContent"),
+        lambda test: test.assert_not_declared("", "ViewContent"),
+        lambda test: test.metapixel,
+    ],
+)
+def test_set_up_that_forgets_the_mixins_passes_no_assert(shop, ask):
+    class Asking(Forgetful):
+        asks = ask
+
+    with capture_events():
+        result = unittest.TestResult()
+        unittest.TestCase.run(Asking("test_nothing"), result)
+    [(_test, text)] = result.errors
+    assert "RuntimeError: Nothing is captured: call super().setUp()" in text
+    assert "put MetaPixelTestMixin before TestCase" in text
+
+
+def test_mixin_behind_the_test_case_is_refused():
+    with pytest.raises(TypeError, match="Backwards: put MetaPixelTestMixin before TestCase"):
+        type("Backwards", (TestCase, MetaPixelTestMixin), {})
+    between = type("Between", (MetaPixelTestMixin,), {})  # a mixin of the shop's own
+    assert issubclass(type("Forwards", (between, TestCase), {}), TestCase)
+
+
+@override_settings(ROOT_URLCONF=__name__)
+class WithASetUpOfItsOwn(MetaPixelTestMixin, TestCase):
+    def setUp(self):
+        super().setUp()
+        grant_consent(self.client)
+
+    def test_capture_runs(self):
+        self.client.post("/add/")
+        self.assert_tracked("AddToCart")
+
+    def test_pages_are_asked_what_they_declare(self):
+        page = self.client.get("/mug/")
+        assert len(self.declared(page)) == 2
+        self.assert_declared(page, "ViewContent", value=59)
+        self.assert_not_declared(page, "Search")
 
 
 @override_settings(ROOT_URLCONF=__name__)

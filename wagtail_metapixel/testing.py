@@ -16,21 +16,27 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import unittest
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.cookies import SimpleCookie
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Model
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.test import Client, RequestFactory, override_settings
 from django.utils.translation import get_supported_language_variant
 from wagtail.models import Locale, Site
 
-from wagtail_metapixel import conf, graph_api, outbox, site_settings
+from wagtail_metapixel import catalogue, conf, graph_api, outbox, site_settings
+from wagtail_metapixel.capturing import page, waiting
 from wagtail_metapixel.capturing.capture import EventCapture
 from wagtail_metapixel.capturing.event import CapturedEvent
+from wagtail_metapixel.capturing.tracebacks import ends_here
 from wagtail_metapixel.consent import Choice
 from wagtail_metapixel.identifiers import Fbc, Fbp
 from wagtail_metapixel.models import MetaPixel, MetaPixelSettings
@@ -70,25 +76,54 @@ def use_pixel(
     The pixel sends for the site's host, those of Django's test servers, and ``hosts``; ``events``
     are the names it gets, none meaning all. ``choices`` are other fields of the settings, such as
     ``phone_region="DE"``. It has no access token, so nothing can leave, see :func:`sandbox`.
+    ``TypeError`` for a choice there is not, ``ValueError`` for one the settings would not take.
     """
-    site = site or _a_site()
-    row, _created = MetaPixelSettings.objects.update_or_create(
-        site=site,
-        defaults={
-            "consent_provider": consent_provider,
-            "advanced_matching": advanced_matching,
-            **choices,
-        },
-    )
-    names = dict.fromkeys([site.hostname, *TEST_HOSTS, *hosts])
-    pixel: MetaPixel
-    pixel, _created = MetaPixel.objects.update_or_create(
-        settings=row,
-        pixel_id=pixel_id,
-        defaults={"hosts": "\n".join(names), "events": list(events), "active": True},
-    )
+    __tracebackhide__ = True
+    choices |= {"consent_provider": consent_provider, "advanced_matching": advanced_matching}
+    _check_choices(choices)
+    names = [catalogue.check_event_name(name) for name in _listed("events", events)]
+    with waiting.no_news():
+        site = site or _a_site()
+        told = dict.fromkeys([site.hostname, *TEST_HOSTS, *_listed("hosts", hosts)])
+        row = MetaPixelSettings.objects.filter(site=site).first() or MetaPixelSettings(site=site)
+        _save(row, choices)
+        asked = {"settings": row, "pixel_id": pixel_id}
+        pixel = MetaPixel.objects.filter(**asked).first() or MetaPixel(**asked)
+        _save(pixel, {"hosts": "\n".join(told), "events": names, "active": True})
     site_settings.clear()
     return pixel
+
+
+def _check_choices(choices: Iterable[str]) -> None:
+    __tracebackhide__ = True
+    fields = {field.name for field in MetaPixelSettings._meta.concrete_fields} - {"id", "site"}
+    for name in set(choices) - fields:
+        meant = catalogue.nearest(name, [*fields, "hosts", "events", "pixel_id", "site"])
+        hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(sorted(fields))}"
+        raise TypeError(f"use_pixel() has no argument {name!r}; {hint}")
+
+
+def _listed(name: str, values: Iterable[str]) -> list[str]:
+    __tracebackhide__ = True
+    if isinstance(values, str):
+        raise ValueError(f"{name}: has to be a list of texts")  # noqa: TRY004 - as the others
+    return list(values)
+
+
+def _save(row: Model, choices: Mapping[str, Any]) -> None:
+    """Save ``row`` with ``choices``; ``ValueError`` where the admin would refuse one."""
+    __tracebackhide__ = True
+    for name, value in choices.items():
+        setattr(row, name, value)
+    asked = [*choices, "pixel_id"]
+    try:
+        row.clean_fields(exclude=[f.name for f in row._meta.fields if f.name not in asked])
+    except ValidationError as error:
+        name, [message, *_rest] = next(iter(error.message_dict.items()))
+        field: Any = row._meta.get_field(name)
+        known = ", ".join(repr(value) for value, _label in field.choices or ())
+        raise ValueError(f"{name}: {message}{f' There are {known}.' if known else ''}") from None
+    row.save()
 
 
 def _a_site() -> Site:
@@ -200,14 +235,14 @@ def visitor_request(
 
 
 @contextmanager
-def sandbox(*pixel_ids: str) -> Iterator[SandboxServer]:
+def sandbox(*pixel_ids: str, strict: bool = False) -> Iterator[SandboxServer]:
     """Run the stand-in for Meta, so that ``deliver_due()`` really sends, but to this machine.
 
-    For the pixels named, else that of :func:`use_pixel`. Yields the server: ``.events()``,
-    ``.rejections()``, ``.misbehave()``.
+    For the pixels named, else that of :func:`use_pixel`. ``strict`` also refuses what Meta takes
+    with a warning. Yields the server: ``.events()``, ``.rejections()``, ``.misbehave()``.
     """
     tokens = dict.fromkeys(pixel_ids or (PIXEL_ID,), ACCESS_TOKEN)
-    with SandboxServer(pixels=tokens) as server:
+    with SandboxServer(pixels=tokens, strict=strict) as server:
         given = {**conf.given(), "SANDBOX": server.url, "ACCESS_TOKENS": tokens}
         with override_settings(WAGTAIL_METAPIXEL=given):
             site_settings.clear()
@@ -250,42 +285,119 @@ def _latest() -> EventCapture:
     return _running[-1] if _running else EventCapture.of_everything(outbox.alias())
 
 
+@ends_here
 def assert_tracked(event_name: str, **expected: Any) -> CapturedEvent:
     """Do what :meth:`EventCapture.assert_tracked` does, in the innermost running capture.
 
     Without one, all that is in the outbox counts.
     """
-    __tracebackhide__ = True
     return _latest().assert_tracked(event_name, **expected)
 
 
-def assert_not_tracked(event_name: str) -> None:
+@ends_here
+def assert_not_tracked(event_name: str, *, before_commit: bool = False) -> None:
     """Do what :meth:`EventCapture.assert_not_tracked` does, likewise."""
-    __tracebackhide__ = True
-    _latest().assert_not_tracked(event_name)
+    _latest().assert_not_tracked(event_name, before_commit=before_commit)
 
 
+@ends_here
+def assert_clean(
+    *,
+    ignore: Collection[str] = (),
+    content_ids: Iterable[str] | None = None,
+    before_commit: bool = False,
+) -> None:
+    """Do what :meth:`EventCapture.assert_clean` does, likewise."""
+    _latest().assert_clean(ignore=ignore, content_ids=content_ids, before_commit=before_commit)
+
+
+@ends_here
 def assert_withheld(event_name: str, reason: str = "") -> None:
     """Do what :meth:`EventCapture.assert_withheld` does; ``RuntimeError`` without a capture."""
-    __tracebackhide__ = True
     _latest().assert_withheld(event_name, reason)
+
+
+# Not captured: what a page declares, its browser tells
+
+declared = page.declared
+assert_declared = page.assert_declared
+assert_not_declared = page.assert_not_declared
+
+
+_NOT_SET_UP = (
+    "Nothing is captured: call super().setUp() at the start of setUp(),"
+    " and put MetaPixelTestMixin before TestCase."
+)
 
 
 class MetaPixelTestMixin(_TestCase):
     """Stands before ``TestCase``: each test has a pixel, and ``self.metapixel`` captures.
 
-    ``metapixel_choices`` are the arguments of :func:`use_pixel`.
+    ``metapixel_choices`` are the arguments of :func:`use_pixel`. ``TypeError`` for a class that
+    has the mixin behind ``TestCase``, ``RuntimeError`` for a ``setUp()`` that forgets the mixin's.
     """
 
-    metapixel: EventCapture
     metapixel_choices: Mapping[str, Any] = MappingProxyType({})
+    _metapixel: EventCapture | None = None
 
-    assert_tracked = staticmethod(assert_tracked)
-    assert_not_tracked = staticmethod(assert_not_tracked)
-    assert_withheld = staticmethod(assert_withheld)
+    declared = staticmethod(declared)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse the order of bases in which nobody would call :meth:`setUp`."""
+        __tracebackhide__ = True
+        super().__init_subclass__(**kwargs)
+        bases: list[type] = list(cls.__mro__)
+        if unittest.TestCase in bases[: bases.index(MetaPixelTestMixin)]:
+            raise TypeError(f"{cls.__name__}: put MetaPixelTestMixin before TestCase.")
 
     def setUp(self) -> None:
         """Set the pixel up and begin to capture."""
         super().setUp()
         use_pixel(**self.metapixel_choices)
-        self.metapixel = self.enterContext(capture_events())
+        self._metapixel = self.enterContext(capture_events())
+
+    @property
+    def metapixel(self) -> EventCapture:
+        """The capture of this test. ``RuntimeError`` where :meth:`setUp` was not called."""
+        __tracebackhide__ = True
+        if self._metapixel is None:
+            raise RuntimeError(_NOT_SET_UP)
+        return self._metapixel
+
+    @ends_here
+    def assert_tracked(self, event_name: str, **expected: Any) -> CapturedEvent:
+        """Do what :meth:`EventCapture.assert_tracked` does, in the innermost running capture."""
+        return self._innermost().assert_tracked(event_name, **expected)
+
+    @ends_here
+    def assert_not_tracked(self, event_name: str, *, before_commit: bool = False) -> None:
+        """Do what :meth:`EventCapture.assert_not_tracked` does, likewise."""
+        self._innermost().assert_not_tracked(event_name, before_commit=before_commit)
+
+    @ends_here
+    def assert_withheld(self, event_name: str, reason: str = "") -> None:
+        """Do what :meth:`EventCapture.assert_withheld` does, likewise."""
+        self._innermost().assert_withheld(event_name, reason)
+
+    @ends_here
+    def assert_clean(self, **options: Any) -> None:
+        """Do what :meth:`EventCapture.assert_clean` does, likewise."""
+        self._innermost().assert_clean(**options)
+
+    @ends_here
+    def assert_declared(
+        self, response: HttpResponseBase | str, event_name: str, **expected: Any
+    ) -> page.DeclaredEvent:
+        """Do what the function :func:`assert_declared` does."""
+        self._innermost()
+        return page.assert_declared(response, event_name, **expected)
+
+    @ends_here
+    def assert_not_declared(self, response: HttpResponseBase | str, event_name: str) -> None:
+        """Do what the function :func:`assert_not_declared` does."""
+        self._innermost()
+        page.assert_not_declared(response, event_name)
+
+    def _innermost(self) -> EventCapture:
+        own = self.metapixel
+        return _running[-1] if _running else own

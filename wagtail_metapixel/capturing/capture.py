@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, overload
+from contextlib import contextmanager, nullcontext
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn, overload
 from unittest import mock
 
-from django.db import connections
 from django.db.models.signals import post_init
 
-from wagtail_metapixel import browser, catalogue, counters, keys, signals, site_settings
+from wagtail_metapixel import catalogue, counters, keys, recording, site_settings
 from wagtail_metapixel.addresses import EMAIL
-from wagtail_metapixel.capturing.event import CapturedEvent
-from wagtail_metapixel.capturing.expectation import Expectation, wire_names
+from wagtail_metapixel.capturing import names, page, remedies, waiting
+from wagtail_metapixel.capturing.event import CapturedEvent, contradictions, first_of_each
+from wagtail_metapixel.capturing.expectation import Expectation
+from wagtail_metapixel.capturing.tracebacks import ends_here
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.linter import Finding, lint
 from wagtail_metapixel.models import OutboxEvent
 
-logger = logging.getLogger("wagtail_metapixel")
+_NOT_SAID: Any = object()
+"""``None`` says something: that it was not sent."""
 
 
 class Withheld(NamedTuple):
@@ -40,24 +42,37 @@ class EventCapture(Sequence[CapturedEvent]):
         self._using = using
         self._rows: list[OutboxEvent] | None = []
         self._counted: list[counters.Item] = []
-        self._waited_already = len(connections[using].run_on_commit)
+        self._failed: list[Withheld] = []
+        self._listens = False
+        self._waiting = waiting.Waiting(using)
 
     # Listening: neither costs a query, so that a shop may count its own
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take note of rows as they are made, and of what is counted instead of recorded."""
-        add = counters.add
+        add, failed = counters.add, recording.failed
 
         def noted(item: counters.Item, count: int = 1) -> None:
             self._counted += [item] * count
             add(item, count)
 
+        def noted_failure(name: object, kind: str, reason: str) -> recording.Tracked:
+            tracked = failed(name, kind, reason)
+            self._failed.append(Withheld(tracked.event_name, tracked.reason))
+            return tracked
+
         post_init.connect(self._keep, sender=OutboxEvent)
+        self._listens = True
         try:
-            with mock.patch.object(counters, "add", noted):
+            with (
+                mock.patch.object(counters, "add", noted),
+                mock.patch.object(recording, "failed", noted_failure),
+            ):
                 yield
         finally:
+            self._listens = False
+            self._waiting.close()
             post_init.disconnect(self._keep, sender=OutboxEvent)
 
     def _keep(self, *, instance: Any, **_kwargs: Any) -> None:
@@ -70,6 +85,7 @@ class EventCapture(Sequence[CapturedEvent]):
         """Return a capture of all that is in the outbox, for asserts outside of any other."""
         capture = cls(using)
         capture._rows = None
+        capture._waiting = waiting.Waiting(using, since=0)
         return capture
 
     # Looking
@@ -116,9 +132,19 @@ class EventCapture(Sequence[CapturedEvent]):
         return [event for event in self if not event.recorded]
 
     @property
+    def contradictions(self) -> list[CapturedEvent]:
+        """Later tellings of an event with other parameters. Meta hears the first one alone."""
+        events = self.all()
+        return [event for event in events if contradictions(event, events)]
+
+    @property
     def withheld(self) -> list[Withheld]:
         """What the gate kept back, with its reason."""
-        return self._noted(counters.WITHHELD)
+        return [
+            Withheld(item.event_name, item.reason)
+            for item in self._counted
+            if item.kind == counters.WITHHELD
+        ]
 
     @property
     def failed(self) -> list[Withheld]:
@@ -126,47 +152,34 @@ class EventCapture(Sequence[CapturedEvent]):
 
         With ``DEBUG`` on they raise; tests run with it off.
         """
-        found = self._noted(counters.DIAGNOSTIC) + self._noted(counters.FAILED)
-        return [item for item in found if item.event_name]
+        return list(self._failed)
 
     @property
     def diagnostics(self) -> list[str]:
-        """What was odd about events that were recorded all the same, by field and rule."""
-        found = self._noted(counters.DIAGNOSTIC)
-        return [item.reason for item in found if not item.event_name]
+        """What was odd about what was recorded all the same, by field and rule.
 
-    def _noted(self, kind: str) -> list[Withheld]:
-        return [
-            Withheld(item.event_name, item.reason) for item in self._counted if item.kind == kind
-        ]
+        Fields that were lost, words Meta does not know, tags that could not be rendered.
+        """
+        kinds = {counters.DIAGNOSTIC, counters.FAILED}
+        return [item.reason for item in self._counted if item.kind in kinds and not item.event_name]
 
     # Waiting for a commit
 
     def run_on_commit(self) -> int:
         """Run what waits for a commit since the capture began; returns how many functions ran.
 
-        A ``TestCase``, and pytest's ``db``, never commit. Each function runs once.
+        A ``TestCase``, and pytest's ``db``, never commit. Each function runs once, and what it
+        tracks is captured.
         """
-        ran = 0
-        while waiting := self._waiting():
-            del connections[self._using].run_on_commit[self._waited_already :]
-            for function, robust in waiting:
-                ran += 1
-                try:
-                    function()
-                except Exception as error:
-                    if not robust:
-                        raise
-                    logger.error("%s on commit", type(error).__name__)
-        return ran
-
-    def _waiting(self) -> list[tuple[Any, bool]]:
-        connection = connections[self._using]
-        entries: list[Any] = connection.run_on_commit[self._waited_already :]
-        return [(function, robust) for _savepoints, function, robust in entries]
+        with nullcontext() if self._listens or self._rows is None else self.listening():
+            return self._waiting.run()
 
     # Asserting
 
+    assert_declared = staticmethod(page.assert_declared)
+    assert_not_declared = staticmethod(page.assert_not_declared)
+
+    @ends_here
     def assert_tracked(
         self,
         event_name: str,
@@ -174,8 +187,8 @@ class EventCapture(Sequence[CapturedEvent]):
         once: bool = False,
         count: int | None = None,
         key: keys.Key | None = None,
-        email: Any = None,
-        phone: Any = None,
+        email: Any = _NOT_SAID,
+        phone: Any = _NOT_SAID,
         user_data: Mapping[str, Any] | None = None,
         match_keys: Collection[str] = (),
         **expected: Any,
@@ -183,40 +196,58 @@ class EventCapture(Sequence[CapturedEvent]):
         """Assert that an event of this name and kind was recorded, and return the first of them.
 
         ``once``: and no other of that name; ``count``: so many of that kind. Rows that share an id
-        are one event, as they are for Meta. ``key`` is the one given to ``track()``. ``email``,
-        ``phone`` and ``user_data`` are compared by their hashes; ``match_keys`` have to be there.
-        ``expected`` are parameters (``value=59``, ``contents=[{"id": "mug"}]``), or
-        ``event_id``, ``event_time``, ``action_source``, ``event_source_url`` (a path will do),
-        ``pixel_id``, ``site_pk``, ``state``, ``keyed`` and ``twin``. ``None`` means: not sent.
+        are one event, as they are for Meta, and the first of them says what it is. ``key`` is the
+        one given to ``track()``. ``email``, ``phone``, ``user_data``, and any match key among the
+        parameters, are compared by their hashes; ``match_keys`` have to be there.
+        ``expected`` are parameters (``value=59``, ``contents=[{"id": "mug"}]``), options
+        (``opt_out=True``), or ``event_id``, ``event_time``, ``action_source``,
+        ``event_source_url`` (a path will do), ``pixel_id``, ``site_pk``, ``state``, ``keyed`` and
+        ``twin``. ``None`` means: not sent. ``EventError`` for a name that is misspelt.
         """
-        __tracebackhide__ = True
         catalogue.check_event_name(event_name)
+        page.check_number(once, count)
         person = dict(user_data or {})
-        person |= {k: v for k, v in (("email", email), ("phone", phone)) if v is not None}
-        wanted = Expectation(expected, key, person, wire_names(match_keys))
-        told = [(event, list(wanted.differences(event))) for event in self.named(event_name)]
-        found = [event for event, differences in told if not differences]
+        person |= {k: v for k, v in (("email", email), ("phone", phone)) if v is not _NOT_SAID}
+        wanted = Expectation.of(expected, key, person, match_keys)
+        events = self.all()
+        told = [e for e in first_of_each(events) if e.event_name == event_name]
+        names.check(wanted.expected, {name for event in told for name in event.custom_data})
+        differences = {id(event): list(wanted.differences(event)) for event in told}
+        found = [event for event in told if not differences[id(event)]]
         if not found:
-            asked = " as expected" if told else ""
-            self._fail(f"{event_name} was not tracked{asked}.", told)
-        considered = [event for event, _differences in told] if once else found
-        number = len({event.event_id for event in considered})
+            asked = " as expected." if told else f".{_elsewhere(event_name)}"
+            self._fail(f"{event_name} was not tracked{asked}", events, differences)
+        number = len({event.event_id for event in (told if once else found)})
         if once and number != 1:
             self._fail(f"{event_name} was tracked {number} times, not once.")
         if count is not None and number != count:
             self._fail(f"{event_name} was tracked {number} times, not {count}.")
         return found[0]
 
-    def assert_not_tracked(self, event_name: str) -> None:
-        """Assert that no event of this name was recorded. A rejected one does not count."""
-        __tracebackhide__ = True
+    @ends_here
+    def assert_not_tracked(self, event_name: str, *, before_commit: bool = False) -> None:
+        """Assert that no event of this name was recorded, nor meant to be.
+
+        Fails, too, where such a call went wrong, with this name or one like it, and while
+        functions of the shop wait for the commit, which may track yet: ``before_commit=True``
+        leaves those out. What the gate withheld was not tracked.
+        """
         catalogue.check_event_name(event_name)
         if self.named(event_name):
             self._fail(f"{event_name} was tracked.")
+        if any(event.event_name == event_name for event in self.rejected):
+            self._fail(f"{event_name} was tracked with a mistake, and rejected.")
+        like = frozenset({event_name})
+        if any(i.event_name in like or names.near_miss(i.event_name, like) for i in self.failed):
+            self._fail(f"{event_name} was not recorded because the call was wrong.")
+        if self._waiting.count() and not before_commit:
+            self._fail(f"{event_name} may be tracked yet: functions wait for the commit.")
+        if self._rows is None and not remedies.has_pixel():
+            self._fail(f"{event_name} would not be tracked in any case.")
 
+    @ends_here
     def assert_withheld(self, event_name: str, reason: str = "") -> None:
         """Assert that the gate kept such an event back; a part of the ``reason`` is enough."""
-        __tracebackhide__ = True
         catalogue.check_event_name(event_name)
         if self._rows is None:
             raise RuntimeError("assert_withheld() works within capture_events() only.")
@@ -233,82 +264,106 @@ class EventCapture(Sequence[CapturedEvent]):
         ``content_ids`` are the catalogue's; without them nobody asks. An event for two pixels is
         looked at once. The browser's copies are made of the same bytes, so they cannot differ.
         """
-        once = {(e.event_name, e.event_id): e for e in self.all() if e.recorded}
+        once = {(e.event_name, e.event_id): e for e in reversed(first_of_each(self.all()))}
         sites = {event.site_pk for event in once.values()}
         own = (site.own_hosts for site in site_settings.current().sites if site.site_pk in sites)
         hosts = frozenset[str]().union(*own)
-        return lint([e.wire() for e in once.values()], hosts=hosts, content_ids=content_ids)
+        return lint(
+            [e.wire() for e in reversed(once.values())], hosts=hosts, content_ids=content_ids
+        )
 
+    @ends_here
     def assert_clean(
-        self, *, ignore: Collection[str] = (), content_ids: Iterable[str] | None = None
+        self,
+        *,
+        ignore: Collection[str] = (),
+        content_ids: Iterable[str] | None = None,
+        before_commit: bool = False,
     ) -> None:
-        """Assert that nothing was rejected or failed, and that the linter finds nothing.
+        """Assert that nothing was rejected, lost or misspelt, and that the linter finds nothing.
 
-        Advice is not asked for; ``ignore`` holds codes of findings that may be.
+        Advice is not asked for. ``ignore`` holds what may be: codes of findings, names of fields,
+        and ``rejected``, ``failed`` and ``contradiction``. Fails, too, while functions of the shop
+        wait for the commit, unless ``before_commit=True``.
         """
-        __tracebackhide__ = True
-        wrong = [
-            f"{found.code}: {found.event_name} {found.field}: {found.message} {found.remedy}"
-            for found in self.lint(content_ids=content_ids)
-            if found.level != "advice" and found.code not in ignore
-        ]
-        wrong += [f"rejected: {event.described()}" for event in self.rejected]
-        wrong += [f"not recorded: {item.event_name}, {item.reason}" for item in self.failed]
+        ignored = {ignore} if isinstance(ignore, str) else set(ignore)
+        wrong = [text for code, text in self._unclean(content_ids) if code not in ignored]
+        if self._waiting.count() and not before_commit:
+            wrong.append("functions wait for the commit, and may track yet")
+        if self._rows is None and not remedies.has_pixel():
+            wrong.append("there can be none")
         if wrong:
-            self._fail("\n  - ".join(["The events are not clean:", *wrong]))
+            self._fail("\n  - ".join(["The events are not clean:", *dict.fromkeys(wrong)]))
+
+    def _unclean(self, content_ids: Iterable[str] | None) -> Iterator[tuple[str, str]]:
+        for found in self.lint(content_ids=content_ids):
+            if found.level != "advice":
+                where = f"{found.code}: {found.event_name} {found.field}"
+                yield found.code, f"{where}: {found.message} {found.remedy}"
+        for event in self.rejected:
+            yield "rejected", f"rejected: {event.described()}"
+        for item in self.failed:
+            yield "failed", f"not recorded: {item.event_name}, {item.reason}"
+        for event in self.contradictions:
+            yield "contradiction", f"contradiction: {event.described()}: {_CONTRADICTS}"
+        fields = set()
+        for text in self.diagnostics:
+            field = text.partition(":")[0]
+            fields.add(field)
+            if text not in _REASONS:
+                yield field, f"noticed: {text}"
+        for name in sorted({name for event in self for name in event.custom_data} - fields):
+            if meant := names.near_miss(name, frozenset(names.TRACKED)):
+                yield name, f"noticed: {name}: is not known to Meta; did you mean {meant!r}?"
 
     # Saying what there is instead
 
-    def _fail(self, headline: str, told: Iterable[tuple[CapturedEvent, list[str]]] = ()) -> None:
-        __tracebackhide__ = True
-        notes = {(e.event_id, e.pixel_id): differences for e, differences in told}
-        lines = [headline, *self._account(notes)]
+    def _fail(
+        self,
+        headline: str,
+        events: Sequence[CapturedEvent] | None = None,
+        differences: Mapping[int, list[str]] = MappingProxyType({}),
+    ) -> NoReturn:
+        lines = [headline, *self._account(self.all() if events is None else events, differences)]
         # Somebody's address may stand in a parameter, too.
         raise AssertionError(EMAIL.sub("<e-mail>", "\n".join(lines)))
 
-    def _account(self, notes: Mapping[tuple[str, str], list[str]]) -> Iterator[str]:
-        events = self.all()
+    def _account(
+        self, events: Sequence[CapturedEvent], differences: Mapping[int, list[str]]
+    ) -> Iterator[str]:
         yield "Recorded:" if events else "Nothing was recorded."
+        if not (events or remedies.has_pixel()):
+            yield remedies.NO_PIXEL
         for event in events:
             yield f"  {event.described()}"
-            for difference in notes.get((event.event_id, event.pixel_id), ()):
+            for difference in differences.get(id(event), ()):
                 yield f"    - {difference}"
+            if contrary := contradictions(event, events):
+                yield f"    - {_CONTRADICTS}; it has another {', '.join(contrary)}"
         if self._rows is None:
             yield "Within capture_events() you would see here what was withheld."
         for item in dict.fromkeys(self.withheld):
-            yield f"Withheld: {item.event_name}, {item.reason} ({REMEDIES.get(item.reason, '')})"
+            yield f"Withheld: {item.event_name}, {item.reason} ({remedies.REMEDIES.get(item.reason, '')})"
         for item in dict.fromkeys(self.failed):
             yield f"Not recorded: {item.event_name}, {item.reason}"
         for text in dict.fromkeys(self.diagnostics):
             yield f"Noticed: {text}"
-        waiting = sum(not _is_ours(function) for function, _robust in self._waiting())
-        if waiting:
+        if number := self._waiting.count():
             yield (
-                f"{waiting} on_commit function(s) wait for a commit this test never makes:"
-                " run_on_commit(), or capture_events(on_commit=True), runs them."
+                f"{number} on_commit function(s) wait for a commit this test never makes:"
+                " run_on_commit(), or capture_events(on_commit=True), runs them;"
+                " before_commit=True asserts without them."
             )
 
 
-def _is_ours(function: Any) -> bool:
-    """Tell whether a function hands a copy to a response or wakes a driver, and records nothing."""
-    inner = getattr(function, "func", function)
-    if getattr(inner, "__self__", None) is signals.recorded:
-        return True
-    return getattr(inner, "__module__", "") == browser.__name__
+def _elsewhere(event_name: str) -> str:
+    if not (catalogue.is_standard(event_name) and catalogue.is_page_event(event_name)):
+        return ""
+    if event_name == "PageView":
+        return "\nPage events are told by the browser; {% metapixel %} makes it tell this one."
+    asked = f"assert_declared(response, {event_name!r}, ...)"
+    return f"\nPage events are told by the browser; use {asked}."
 
 
-REMEDIES: Mapping[str, str] = {
-    Reason.NO_SITE: "is there a Wagtail site for this host? Call use_pixel()",
-    Reason.DISABLED: "call use_pixel(enabled=True)",
-    Reason.NO_PIXEL: "call use_pixel(), and look at its events=",
-    Reason.HOST: "name the host in use_pixel(hosts=[...])",
-    Reason.STAFF: "somebody with access to the admin logged in here: take another client",
-    Reason.GPC: "the request says Sec-GPC: 1",
-    Reason.NO_PROVIDER: "call use_pixel()",
-    Reason.UNKNOWN: "no consent for this browser: call grant_consent(client)",
-    Reason.DENIED: "this browser said no: call grant_consent(client)",
-    Reason.NO_VISITOR: "no request, or one without cookies, and nobody was kept: call"
-    " grant_consent(client), or remember(request, key) at the checkout, or give track() a consent=",
-    Reason.NO_IDENTIFIER: "grant_consent(client) gives the browser an _fbp; user_data= helps, too",
-}
-"""What to do about it in a test, by reason."""
+_CONTRADICTS = "Meta does not hear it, for the first of an id counts"
+_REASONS = frozenset(map(str, Reason))

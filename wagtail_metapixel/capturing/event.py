@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -134,10 +134,37 @@ class CapturedEvent:
         words = [self.event_name]
         if self.value is not None:
             words.append(f"{self.value} {self.currency or '(no currency)'}")
-        if self.contents:
-            ids = ", ".join(str(item.get("id")) for item in self.contents)
-            words.append(f"of {ids[:60]}")
+        ids = [item.get("id") for item in self.contents] or self.custom_data.get("content_ids")
+        if ids:
+            words[-1] += ","
+            words.append(f"content_ids {', '.join(map(str, ids))[:60]}")
         words.append(f"(event_id {self.event_id[:8]}…, pixel {self.pixel_id})")
         if not self.recorded:
             words.append(f"rejected, it will never be sent: {self.reason}")
         return " ".join(words)
+
+
+def first_of_each(events: Iterable[CapturedEvent]) -> list[CapturedEvent]:
+    """Return the recorded events that Meta hears: of one id, the first for each pixel."""
+    first: dict[tuple[str, str, str], CapturedEvent] = {}
+    for event in events:
+        if event.recorded:
+            known = first.setdefault(_identity(event), event)
+            # Delivery knows better: a telling that was withdrawn took no key.
+            if known.state == State.DUPLICATE != event.state:
+                first[_identity(event)] = event
+    return list(first.values())
+
+
+def contradictions(event: CapturedEvent, events: Iterable[CapturedEvent]) -> list[str]:
+    """Return the parameters of which ``event`` says something else than the first of its id."""
+    if not event.recorded:
+        return []
+    same = [other for other in events if _identity(other) == _identity(event)]
+    ours = event.custom_data
+    theirs = next((first.custom_data for first in first_of_each(same)), ours)
+    return sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+
+
+def _identity(event: CapturedEvent) -> tuple[str, str, str]:
+    return event.pixel_id, event.event_name, event.event_id

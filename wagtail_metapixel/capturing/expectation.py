@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from typing import Any
-from urllib.parse import urlsplit
+from decimal import Decimal
+from typing import Any, Self
 
-from wagtail_metapixel import keys, match_keys, matching, site_settings
+from wagtail_metapixel import keys, matching, personal_data, site_settings
+from wagtail_metapixel.capturing import names
+from wagtail_metapixel.capturing.comparison import is_same
 from wagtail_metapixel.capturing.event import CapturedEvent
+from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel.match_keys import USER_DATA
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """What somebody asserts. Differences name fields, and never say who the person is."""
 
-    expected: Mapping[str, Any]
+    expected: Mapping[str, Any] = field(repr=False)
     key: keys.Key | None
     person: Mapping[str, Any] = field(repr=False)
+    """Match keys, readable or Meta's; ``None`` for what should not be sent."""
     match_keys: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        expected: Mapping[str, Any],
+        key: keys.Key | None,
+        person: Mapping[str, Any],
+        match_keys: Collection[str],
+    ) -> Self:
+        """Return what is expected; a person's data among the parameters is the person's."""
+        wanted = [match_keys] if isinstance(match_keys, str) else match_keys
+        names.check_match_keys([*person, *wanted])
+        names.check_items(expected.get("contents"))
+        told = {name: expected[name] for name in names.PERSONAL & expected.keys()}
+        rest = {name: value for name, value in expected.items() if name not in told}
+        return cls(rest, key, {**person, **told}, frozenset(map(names.wire_name, wanted)))
 
     def differences(self, event: CapturedEvent) -> Iterator[str]:
         """Say what about ``event`` is not as expected."""
-        for name, wanted in self.expected.items():
-            actual = _actual(event, name)
-            if not _is_same_field(name, wanted, actual):
-                yield _difference(name, wanted, actual)
+        yield from differences(self.expected, lambda name: _actual(event, name))
         if self.key is not None:
             yield from _other_key(event, self.key)
         missing = self.match_keys - event.match_keys
@@ -37,62 +54,29 @@ class Expectation:
             yield from _other_person(event, self.person)
 
 
-_OF_THE_EVENT = frozenset(
-    "event_id event_time action_source event_source_url pixel_id site_pk state keyed twin".split()
-)
+def differences(expected: Mapping[str, Any], actual: Callable[[str], Any]) -> Iterator[str]:
+    """Say in what the ``expected`` parameters differ from the ``actual`` ones."""
+    for name, wanted in expected.items():
+        if not is_same(name, wanted, actual(name)):
+            yield _difference(name, wanted, actual(name))
 
 
 def _actual(event: CapturedEvent, name: str) -> Any:
-    if name in _OF_THE_EVENT:
+    if name in names.OF_THE_EVENT:
         return getattr(event, name)
     return event.custom_data.get(name, event.body.get(name))
 
 
 def _difference(name: str, wanted: Any, actual: Any) -> str:
+    if personal_data.is_personal_name(name) or name in names.PLACES - names.OF_THE_EVENT:
+        # Possibly somebody's, so it is not shown.
+        what = "was not sent" if actual is None else "is another one"
+        return f"{name} {what} among the parameters; a person's belongs to user_data="
     if actual in (None, ""):
-        return f"{name} was not sent, {_shown(wanted)} was expected"
+        return f"{name} was not sent, {shown(wanted)} was expected"
     if wanted is None:
-        return f"{name} is {_shown(actual)}, none was expected"
-    return f"{name} is {_shown(actual)}, not {_shown(wanted)}"
-
-
-def _is_same_field(name: str, wanted: Any, actual: Any) -> bool:
-    if name == "event_source_url" and isinstance(wanted, str) and wanted.startswith("/"):
-        return str(urlsplit(actual).path) == wanted
-    return _is_same(wanted, actual)
-
-
-def _is_same(wanted: Any, actual: Any) -> bool:
-    if wanted is None:
-        return actual in (None, "")
-    if actual is None or isinstance(actual, bool):
-        return wanted is actual
-    if isinstance(actual, (int, float, Decimal)):
-        return _is_same_number(wanted, actual)
-    if isinstance(wanted, Mapping):
-        return isinstance(actual, Mapping) and all(
-            _is_same(value, actual.get(name)) for name, value in wanted.items()
-        )
-    if isinstance(wanted, (list, tuple, set, frozenset)):
-        return isinstance(actual, list) and _are_same(list(wanted), list(actual))
-    return str(wanted) == str(actual)
-
-
-def _is_same_number(wanted: Any, actual: float | Decimal) -> bool:
-    try:
-        return Decimal(str(wanted)) == Decimal(str(actual))
-    except InvalidOperation:
-        return False
-
-
-def _are_same(wanted: list[Any], actual: list[Any]) -> bool:
-    """Tell whether each wanted item has one of its own, in any order, and none is left."""
-    for item in wanted:
-        found = next((i for i, other in enumerate(actual) if _is_same(item, other)), None)
-        if found is None:
-            return False
-        del actual[found]
-    return not actual
+        return f"{name} is {shown(actual)}, none was expected"
+    return f"{name} is {shown(actual)}, not {shown(wanted)}"
 
 
 def _other_key(event: CapturedEvent, key: keys.Key) -> Iterator[str]:
@@ -103,31 +87,48 @@ def _other_key(event: CapturedEvent, key: keys.Key) -> Iterator[str]:
         yield "key is another one"
 
 
+# The person
+
+
 def _other_person(event: CapturedEvent, person: Mapping[str, Any]) -> Iterator[str]:
     site = site_settings.current().site(event.site_pk)
-    wanted, problems = matching.match(person, region=(site and site.phone_region) or None)
-    if len(wanted) < len(person):
-        raise ValueError("; ".join(f"{problem.field}: {problem.rule}" for problem in problems))
-    for name, values in wanted.items():
+    for given, values in person.items():
+        name = names.wire_name(given)
         actual = event.user_data.get(name)
+        if values is None:
+            if actual is not None:
+                yield f"{name} was sent, none was expected"
+            continue
+        wanted = _wire_values(given, person, (site and site.phone_region) or None)
         if actual is None:
             off = site is not None and not site.advanced_matching
             yield f"{name} was not sent{' (advanced matching is off)' if off else ''}"
-        elif not set(_listed(values)) <= set(_listed(actual)):
+        elif not wanted <= _listed(actual):
             yield f"{name} is somebody else's"
 
 
-def _listed(value: str | list[str]) -> list[str]:
-    return value if isinstance(value, list) else [value]
+def _wire_values(name: str, person: Mapping[str, Any], region: str | None) -> set[str]:
+    """Return the values of ``name`` as they are sent; ``ValueError`` for one that never is."""
+    several = person[name] if isinstance(person[name], (list, tuple, set, frozenset)) else None
+    found: set[str] = set()
+    for value in [person[name]] if several is None else several or [""]:
+        # States and postcodes look different from country to country.
+        told = {"country": person.get("country"), name: value}
+        wire, problems = matching.match(told, region=region)
+        if names.wire_name(name) not in wire:
+            readable = USER_DATA[names.wire_name(name)].name
+            rules = [str(problem.rule) for problem in problems if problem.field == readable]
+            rule = "; ".join(rules) or "is empty; None stands for what was not sent"
+            raise EventError(name, rule)
+        found |= _listed(wire[names.wire_name(name)])
+    return found
 
 
-def wire_names(names: Collection[str]) -> frozenset[str]:
-    """Return Meta's names for match keys; a readable one, ``email``, will do."""
-    known = {match.name: key for key, match in match_keys.USER_DATA.items()}
-    given = [names] if isinstance(names, str) else names
-    return frozenset(known.get(name, name) for name in given)
+def _listed(value: str | list[str]) -> set[str]:
+    return set(value) if isinstance(value, list) else {value}
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return ``value`` as a message has it, cut where it is long."""
     text = str(value) if isinstance(value, (Decimal, int, float)) else repr(value)
     return text if len(text) <= 200 else f"{text[:200]}…"
