@@ -420,7 +420,10 @@ def test_the_owner_decides_what_a_product_is_called_and_what_an_order_is_worth(a
         ({"content_id_attribute": "delete()"}, "Write the name of a field"),
         ({"content_id_attribute": "_meta"}, "Write the name of a field"),
         ({"content_id_prefix": "my shop"}, "Only printable ASCII"),
-        ({"content_id_scheme": "function"}, "No function is named in the settings (CONTENT_ID_FUNCTION)."),
+        (
+            {"content_id_scheme": "function"},
+            "No function is named in the settings (CONTENT_ID_FUNCTION).",
+        ),
     ],
 )
 def test_a_scheme_that_could_name_no_product_is_refused(db, choices, complaint):

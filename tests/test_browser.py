@@ -108,8 +108,8 @@ def test_a_page_holds_nothing_where_nothing_may_be_sent(site, host):
 
 
 def test_a_page_lists_only_the_pixels_and_events_of_its_host():
-    other = replace(PIXEL, pixel_id="22222", hosts=frozenset({"other.example"}))
-    some = replace(PIXEL, pixel_id="33333", events=frozenset({"Purchase", "Lead"}))
+    other = PIXEL._replace(pixel_id="22222", hosts=frozenset({"other.example"}))
+    some = PIXEL._replace(pixel_id="33333", events=frozenset({"Purchase", "Lead"}))
     config = json.loads(parsed(replace(SITE, pixels=(PIXEL, other, some))).find("script").string)
     assert config["pixels"] == [
         {"id": "11111", "events": None},

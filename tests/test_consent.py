@@ -52,7 +52,7 @@ def own_function(settings):
         (replace(SITE, enabled=False), "PageView", ask(GRANTED), Reason.DISABLED),
         (replace(SITE, pixels=()), "PageView", ask(GRANTED), Reason.NO_PIXEL),
         (SITE, "PageView", ask(GRANTED, host="staging.example"), Reason.HOST),
-        (replace(SITE, pixels=(replace(PIXEL, events=frozenset({"Lead"})),)), "PageView", ask(GRANTED), Reason.NO_PIXEL),
+        (replace(SITE, pixels=(PIXEL._replace(events=frozenset({"Lead"})),)), "PageView", ask(GRANTED), Reason.NO_PIXEL),
         (SITE, "PageView", ask(f"{GRANTED}; metapixel_off="), Reason.STAFF),
         (SITE, "PageView", ask(f"{GRANTED}; metapixel_off=", sec_gpc="1"), Reason.STAFF),
         (SITE, "PageView", ask(GRANTED, sec_gpc="1"), Reason.GPC),
@@ -75,7 +75,7 @@ def test_the_gate_is_closed_unless_every_question_is_answered_with_yes(
 
 
 def test_an_open_gate_tells_the_proof_and_the_pixels_that_send():
-    other = replace(PIXEL, pixel_id="22222", hosts=frozenset({"other.example"}))
+    other = PIXEL._replace(pixel_id="22222", hosts=frozenset({"other.example"}))
     decision = consent.decide(replace(SITE, pixels=(PIXEL, other)), "PageView", held=ask(GRANTED))
     assert decision.choice is Choice.GRANTED
     assert decision.proof == "0123abcd"

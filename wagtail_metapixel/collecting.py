@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from wagtail_metapixel import matching, outbox, recording
 from wagtail_metapixel.consent import Decision, Reason
@@ -15,8 +14,7 @@ from wagtail_metapixel.site_settings import SiteConfig
 from wagtail_metapixel.visitor import Visitor
 
 
-@dataclass(frozen=True, kw_only=True)
-class Declared:
+class Declared(NamedTuple):
     """One page event as the collect endpoint rebuilt it from our own signature."""
 
     event_name: str

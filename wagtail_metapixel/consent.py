@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from wagtail_metapixel import conf
 from wagtail_metapixel.models import ConsentProvider
@@ -48,8 +48,7 @@ class Reason(StrEnum):
     NO_MATCHING = "advanced matching is off, and nothing else tells who it was"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The gate's answer. ``reason`` is ``None`` when the way is open."""
 
     reason: Reason | None

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Model
 
@@ -26,8 +25,7 @@ PK, ATTRIBUTE, FUNCTION = "pk", "attribute", "function"
 _LISTS = (list, tuple, set, frozenset)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ContentIds:
+class ContentIds(NamedTuple):
     """How a site names its products."""
 
     scheme: str = PK

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.utils import timezone
 
@@ -34,8 +35,7 @@ OFF_WAIT = timedelta(minutes=5)
 NO_TOKEN = "No access token: paste one in the settings."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Backoff:
+class Backoff(NamedTuple):
     """How long to wait after the n-th failure: ``random(0, min(cap, base * 2 ** n))`` seconds."""
 
     base: float = 2.0

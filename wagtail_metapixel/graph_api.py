@@ -12,9 +12,8 @@ import logging
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from django.views.decorators.debug import sensitive_variables
 
@@ -53,8 +52,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """What Meta said. ``message`` is safe to store and to show: it holds no token."""
 
     kind: Kind

@@ -13,11 +13,10 @@ import ipaddress
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.functional import Promise
 
@@ -135,8 +134,7 @@ _STRONG = USER_DATA.keys() - frozenset().union(*INVALID_USER_DATA_SETS)
 """Keys that are in none of the sets that are too little."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(NamedTuple):
     key: str
     name: str
     hashed: bool

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from wagtail_metapixel import amounts
 from wagtail_metapixel.catalogue import Problem
@@ -38,8 +38,7 @@ class OrderTotal:
     """What was taken off before ``total`` came out, as the customer saw it: with its tax."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ValuePolicy:
+class ValuePolicy(NamedTuple):
     """What a site counts as the value of an order. By default: what the customer pays."""
 
     tax: bool = True

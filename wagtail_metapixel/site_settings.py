@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import Error, connections, router, transaction
@@ -38,8 +38,7 @@ SNAPSHOT_SECONDS = 10.0
 LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class PixelConfig:
+class PixelConfig(NamedTuple):
     """One active pixel as the gate and the browser need it. Holds no token."""
 
     pixel_id: str
