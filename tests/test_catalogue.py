@@ -238,6 +238,7 @@ def test_event_names_that_are_accepted(given, name):
         pytest.param("Microdata", "Meta's own", id="reserved"),
         pytest.param("microdata", "Meta's own", id="reserved, in lower case"),
         pytest.param("appendvalue", "Meta's own", id="reserved, in lower case"),
+        pytest.param("subscribed_button_click", "Meta's own", id="reserved, with other marks"),
         pytest.param(7, "a text", id="no text"),
         pytest.param(None, "a text", id="nothing"),
     ],

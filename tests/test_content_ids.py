@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection, transaction
 
 from wagtail_metapixel.content_ids import ContentIds
 
@@ -137,3 +138,33 @@ def test_a_queryset_is_not_read():
     asked = Group.objects.all()
     assert ContentIds().applied({"content_ids": asked}, [])["content_ids"] is asked
     assert asked._result_cache is None
+
+
+@pytest.mark.parametrize(
+    ("is_parent", "expected"),
+    [(lambda: False, "product"), (lambda: True, "product_group"), (lambda: 1 / 0, "product")],
+)
+def test_a_method_that_says_what_a_product_is_is_called(is_parent, expected):
+    assert applied(content_ids=[product(is_parent=is_parent)])[0]["content_type"] == expected
+
+
+def asks_too_much(made):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM nowhere")
+
+
+@pytest.mark.django_db
+def test_a_query_that_fails_costs_neither_the_names_nor_the_callers_transaction(settings):
+    settings.WAGTAIL_METAPIXEL = {"CONTENT_ID_FUNCTION": "tests.test_content_ids.asks_too_much"}
+    scheme = ContentIds(scheme="function", prefix="p")
+    with transaction.atomic():
+        found, problems = applied(scheme, content_ids=[product(1), product(2)])
+        Group.objects.create(name="an order")
+    assert found["content_ids"] == ["p1", "p2"]
+    assert [problem.field for problem in problems] == ["content_ids"]
+
+
+@pytest.mark.django_db
+def test_primary_keys_cost_no_query(django_assert_num_queries):
+    with transaction.atomic(), django_assert_num_queries(0):
+        applied(content_ids=[product(1), product(2)])

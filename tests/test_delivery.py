@@ -495,19 +495,28 @@ def test_of_all_rows_of_a_key_one_is_sent_and_the_others_are_duplicates(sandbox)
     assert len(sandbox.requests) == 1
 
 
+def test_of_several_signals_the_one_with_a_limit_speaks(sandbox):
+    OutboxEventFactory(**FACT, twin="maybe")
+    limited = OutboxEventFactory(**FACT, twin="no")
+    deliver_due()
+    assert OutboxEvent.objects.get(state=State.SENT) == limited
+
+
 def test_a_duplicate_that_says_something_else_is_told_apart(sandbox):
     said = b'{"event_name":"Purchase","event_id":"%b","event_time":%d,"action_source":"website",'
     said = said % (FACT["event_id"].encode(), timezone.now().timestamp())
     said += b'"custom_data":{"value":%d,"currency":"EUR"}}'
     for value in (5, 5, 7):
         OutboxEventFactory(**FACT | {"event_name": "Purchase"}, event=said % value)
+    limited = (said % 5)[:-1] + b',"opt_out":true}'
+    OutboxEventFactory(**FACT | {"event_name": "Purchase"}, event=limited)
     counters.clear()
     for _ in range(2):
         deliver_due()
         an_hour_later()
-    assert states() == [State.SENT, State.DUPLICATE, State.DUPLICATE]
+    assert states() == [State.SENT, State.DUPLICATE, State.DUPLICATE, State.DUPLICATE]
     reasons = OutboxEvent.objects.order_by("pk").values_list("reason", flat=True)
-    assert ["with other parameters" in reason for reason in reasons] == [False, False, True]
+    assert ["with other parameters" in reason for reason in reasons] == [False, False, True, True]
     assert [item.kind for item in counters.waiting()].count(counters.DIAGNOSTIC) == 1
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -66,9 +67,34 @@ def test_a_slip_of_its_name_never_lifts_the_limit(slip, wire):
     assert problems[0].mistake
 
 
-def test_a_slip_beside_the_right_name_changes_nothing():
-    wire, rest, problems = read(opt_out=True, optout=False)
-    assert (wire, rest, problems) == ({"opt_out": True}, {"optout": False}, [])
+@pytest.mark.parametrize(
+    ("spellings", "wire"),
+    [
+        ({"opt_out": True, "optOut": False}, {"opt_out": True}),
+        ({"opt_out": False, "optOut": True}, {"opt_out": True}),
+        ({"opt_out": None, "optOut": True}, {"opt_out": True}),
+        ({"opt_out": None, "optOut": None}, {}),
+        ({LDU: [], "ldu": True}, limited(0, 0)),
+        ({LDU: ["LDU"], "ldu": False}, limited(0, 0)),
+        ({"dpo_state": "CA"}, limited(1, 1000)),
+    ],
+)
+def test_of_several_spellings_the_one_that_limits_counts(spellings, wire):
+    for order in permutations(spellings.items()):
+        found, rest, _problems = read(**dict(order))
+        assert found == wire
+        assert "optOut" not in rest or rest["optOut"] is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "opt_out_at", "is_opt_out", "opted_in", "original_event", "original_event_id",
+        "event_source_utm", "event_source_url_id", "my_referrer_url", "option", "output", "data",
+    ],
+)  # fmt: skip
+def test_a_property_of_ones_own_is_no_slip(name):
+    assert read(**{name: "x"}) == ({}, {name: "x"}, [])
 
 
 @pytest.mark.parametrize(
@@ -77,8 +103,9 @@ def test_a_slip_beside_the_right_name_changes_nothing():
         ({LDU: ["LDU"]}, limited(0, 0)),
         ({LDU: "LDU"}, limited(0, 0)),
         ({LDU: ("LDU",), COUNTRY: 0, STATE: 0}, limited(0, 0)),
-        ({LDU: ["LDU"], COUNTRY: 1, STATE: 0}, limited(1, 0)),
+        ({LDU: ["LDU"], COUNTRY: 1, STATE: 0}, limited(0, 0)),
         ({LDU: ["LDU"], COUNTRY: 1, STATE: 1000}, limited(1, 1000)),
+        ({LDU: ["LDU"], STATE: "1000"}, limited(1, 1000)),
         ({LDU: ["LDU"], STATE: "CA"}, limited(1, 1000)),
         ({LDU: ["LDU"], COUNTRY: 1, STATE: " tx "}, limited(1, LDU_STATES["TX"])),
     ],
@@ -100,10 +127,11 @@ def test_each_state_may_be_named_by_letters_or_number(state):
         ({LDU: True}, limited(0, 0), LDU),
         ({STATE: 1000}, limited(1, 1000), LDU),
         ({LDU: ["LDU"], COUNTRY: 1}, limited(0, 0), STATE),
-        ({LDU: ["LDU"], COUNTRY: 49, STATE: 1000}, limited(0, 0), COUNTRY),
-        ({LDU: ["LDU"], COUNTRY: True, STATE: 1000}, limited(0, 0), COUNTRY),
-        ({LDU: ["LDU"], COUNTRY: 1, STATE: "NY"}, limited(1, 0), STATE),
-        ({LDU: ["LDU"], COUNTRY: 1, STATE: True}, limited(1, 0), STATE),
+        ({LDU: ["LDU"], COUNTRY: 49, STATE: 1000}, limited(1, 1000), COUNTRY),
+        ({LDU: ["LDU"], COUNTRY: 0, STATE: "CA"}, limited(1, 1000), COUNTRY),
+        ({LDU: ["LDU"], COUNTRY: True, STATE: 1000}, limited(1, 1000), COUNTRY),
+        ({LDU: ["LDU"], COUNTRY: 1, STATE: "NY"}, limited(0, 0), STATE),
+        ({LDU: ["LDU"], COUNTRY: 1, STATE: True}, limited(0, 0), STATE),
         ({LDU: ["LDU"], STATE: 999}, limited(0, 0), STATE),
     ],
 )

@@ -10,7 +10,14 @@ from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.order_totals import OrderTotal, ValuePolicy
 
 # 100.00 of goods, 10.00 off; 19 % on goods and shipping; 5.95 of shipping with its tax.
-ORDER = OrderTotal(total="113.05", tax="18.05", shipping="5.95", shipping_tax="0.95", discount="10")
+ORDER = OrderTotal(
+    total="113.05",
+    tax="18.05",
+    shipping="5.95",
+    shipping_tax="0.95",
+    discount="11.90",
+    discount_tax="1.90",
+)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +27,8 @@ ORDER = OrderTotal(total="113.05", tax="18.05", shipping="5.95", shipping_tax="0
         (ValuePolicy(tax=False), "95.00"),
         (ValuePolicy(shipping=False), "107.10"),
         (ValuePolicy(tax=False, shipping=False), "90.00"),
-        (ValuePolicy(after_discounts=False), "123.05"),
+        (ValuePolicy(after_discounts=False), "124.95"),
+        (ValuePolicy(tax=False, after_discounts=False), "105.00"),
         (ValuePolicy(tax=False, shipping=False, after_discounts=False), "100.00"),
     ],
 )
@@ -44,9 +52,11 @@ def test_a_plain_value_is_left_alone():
 
 
 @pytest.mark.parametrize("wrong", [None, True, "12,50", "", Decimal("NaN"), float("inf"), -1, "-1"])
-@pytest.mark.parametrize("name", ["total", "tax", "shipping", "shipping_tax", "discount"])
+@pytest.mark.parametrize(
+    "name", ["total", "tax", "shipping", "shipping_tax", "discount", "discount_tax"]
+)
 def test_an_amount_that_is_none_is_told_by_its_name(name, wrong):
-    order = OrderTotal(**{"total": 5, "tax": 1, "shipping": 1, name: wrong})
+    order = OrderTotal(**{"total": 5, "tax": 1, "shipping": 1, "discount": 1, name: wrong})
     with pytest.raises(EventError, match=rf"^value: {name} "):
         ValuePolicy().value(order)
 

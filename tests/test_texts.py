@@ -103,8 +103,6 @@ def test_a_key_that_is_nearly_an_option_of_the_event_is_no_property(key, meant):
         ("data_procesing_options_state", "data_processing_options_state"),
         ("ldu", "data_processing_options"),
         ("limited_data_use", "data_processing_options"),
-        ("referer_url", "referrer_url"),
-        ("original_event", "original_event_data"),
         ("opt_out", ""),
         ("event_source", ""),
         ("colour", ""),

@@ -858,6 +858,7 @@ def test_the_site_decides_what_a_product_is_called_and_an_order_is_worth(shop):
 def test_a_total_that_cannot_be_used_is_visible_as_a_rejected_purchase(shop):
     tracked = track("Purchase", ask(), value=OrderTotal(total="12,50"), currency="EUR")
     assert "2804009" in tracked.reason
+    assert "total is a text that cannot be read safely" in tracked.reason
     assert OutboxEvent.objects.get().state == State.REJECTED
 
 

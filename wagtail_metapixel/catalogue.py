@@ -225,7 +225,7 @@ def nearest(name: str, known: Iterable[str], *, likeness: float = NEAR_MISS) -> 
 
 
 _EVENT_NAMES = {folded(name): name for name in (*STANDARD_EVENTS, *CUSTOM_EVENTS)}
-_RESERVED = frozenset(map(str.lower, RESERVED_NAMES))
+_RESERVED = frozenset(map(folded, RESERVED_NAMES))
 
 
 def check_event_name(name: object) -> str:
@@ -247,7 +247,7 @@ def check_event_name(name: object) -> str:
 
 @lru_cache(maxsize=256)
 def _complaint(name: str) -> str:
-    if name.lower() in _RESERVED:
+    if folded(name) in _RESERVED:
         return "is a name Meta's own script uses; choose another one"
     if meant := _EVENT_NAMES.get(folded(name)):
         return f"is not known to Meta; did you mean {meant!r}?"

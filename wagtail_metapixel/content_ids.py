@@ -10,9 +10,11 @@ whose ``is_parent`` is true, as django-oscar's are, ``product`` for all others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.models import Model
 
 from wagtail_metapixel import conf
@@ -38,25 +40,18 @@ class ContentIds(NamedTuple):
 
         The very mapping that came in when there is no object in it.
         """
-        if "contents" not in params and "content_ids" not in params:
+        products = list(_products(params))
+        if not products:
             return params
-        found: list[Any] = []
-
-        def name(given: Any) -> Any:
-            if not isinstance(given, Model):
-                return given
-            found.append(given)
-            return self.of(given, problems)
-
-        named = dict(params)
-        for key, renamed in (("contents", _in_contents), ("content_ids", _in_ids)):
-            if key in params:
-                named[key] = renamed(params[key], name)
-        if not found:
-            return params
-        if named.get("content_type") is None:
-            named["content_type"] = content_type(found)
-        return named
+        try:
+            # What fails in the database would spoil the shop's own transaction on PostgreSQL.
+            with nullcontext() if self.scheme == PK else _savepoint(products[0]):
+                return _named(self, params, products, problems)
+        except DatabaseError as error:
+            logger.error("The ids of products could not be had: %s", type(error).__name__)
+            rule = "the products' ids could not be had; their primary keys were sent"
+            problems.append(Problem("content_ids", rule))
+            return _named(self._replace(scheme=PK), params, (), problems)
 
     def of(self, product: Model, problems: list[Problem]) -> str | None:
         """Return the id of one product, ``None`` for one that has not been saved.
@@ -81,15 +76,57 @@ class ContentIds(NamedTuple):
                 function = conf.function("CONTENT_ID_FUNCTION")
                 return function(product) if function else None
             return _attribute(product, self.attribute) if self.scheme == ATTRIBUTE else product.pk
+        except DatabaseError:
+            raise
         except Exception as error:  # noqa: BLE001 - a site's own code must not cost it the sale
             logger.error("The id of a product could not be had: %s", type(error).__name__)
             return None
 
 
-def content_type(products: list[Any]) -> str:
+def _named(
+    ids: ContentIds, params: Mapping[str, Any], products: Collection[Model], problems: list[Problem]
+) -> Mapping[str, Any]:
+    def name(given: Any) -> Any:
+        return ids.of(given, problems) if isinstance(given, Model) else given
+
+    named = dict(params)
+    for key, renamed in (("contents", _in_contents), ("content_ids", _in_ids)):
+        if key in params:
+            named[key] = renamed(params[key], name)
+    if products and named.get("content_type") is None:
+        named["content_type"] = content_type(products)
+    return named
+
+
+def content_type(products: Collection[Model]) -> str:
     """Return ``product_group`` when every one of ``products`` is a parent, else ``product``."""
-    parents = all(bool(getattr(product, "is_parent", False)) for product in products)
-    return "product_group" if parents else "product"
+    return "product_group" if all(map(_is_parent, products)) else "product"
+
+
+def _is_parent(product: Model) -> bool:
+    try:
+        answer = getattr(product, "is_parent", False)
+        return bool(answer() if callable(answer) else answer)
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a site's own code must not cost it the sale
+        logger.error("Whether a product is a parent could not be had: %s", type(error).__name__)
+        return False
+
+
+def _savepoint(product: Model) -> AbstractContextManager[Any]:
+    using = product._state.db or DEFAULT_DB_ALIAS  # noqa: SLF001 - where it came from
+    inside = connections[using].in_atomic_block
+    return transaction.atomic(using=using) if inside else nullcontext()
+
+
+def _products(params: Mapping[str, Any]) -> Iterator[Model]:
+    for key in ("contents", "content_ids"):
+        given = params.get(key)
+        for item in given if isinstance(given, _LISTS) else (given,):
+            named = item.get("id") if isinstance(item, Mapping) else item
+            if isinstance(named, Model):
+                yield named
 
 
 def _attribute(product: Model, path: str) -> Any:

@@ -59,6 +59,8 @@ def page_event(request: HttpRequest, name: str, params: Mapping[str, Any]) -> Sa
         raise EventError(min(options.wire), "cannot be said in a page: report it with track()")
     custom_data, wrong = build_custom_data(event_name, site.applied(params, problems))
     problems += odd
+    rule = "is told by the browser itself"
+    problems += [Problem(name, rule) for name in event_options.ADDRESSES if getattr(options, name)]
     if near := catalogue.event_name_problem(event_name):
         problems.append(near)
     recording.raise_mistakes(event_name, problems + wrong)

@@ -13,7 +13,7 @@ from wagtail_metapixel import events
 from wagtail_metapixel.addresses import EMAIL, clean_url
 from wagtail_metapixel.catalogue import EVENT_OPTIONS, LDU_STATES, Problem, check_event_name
 from wagtail_metapixel.exceptions import EventError, RefusedError
-from wagtail_metapixel.texts import identifier, option_meant
+from wagtail_metapixel.texts import cut, option_meant, readable
 
 ADDRESSES = ("event_source_url", "referrer_url")
 LDU, COUNTRY, STATE = (
@@ -66,14 +66,23 @@ def read(params: Mapping[str, Any]) -> tuple[Options, Mapping[str, Any], list[Pr
 def _spelled_right(params: Mapping[str, Any], problems: list[Problem]) -> Mapping[str, Any]:
     slips = {
         name: meant
-        for name in params
-        if isinstance(name, str) and (meant := option_meant(name)) and params.get(meant) is None
+        for name, value in params.items()
+        if value is not None and isinstance(name, str) and (meant := option_meant(name))
     }
     if not slips:
         return params
     rule = "is how its name is written; taken as that"
     problems += [Problem(meant, rule, mistake=True) for meant in slips.values()]
-    return {slips.get(name, name): value for name, value in params.items()}
+    right: dict[str, Any] = {}
+    for name, value in params.items():
+        meant = slips.get(name, name)
+        # Of several spellings the one that limits counts.
+        if right.get(meant) in _NO_LIMIT or meant not in slips.values():
+            right[meant] = value
+    return right
+
+
+_NO_LIMIT: tuple[Any, ...] = (None, False, [], (), "")
 
 
 def _address(name: str, given: Mapping[str, Any], problems: list[Problem]) -> str:
@@ -116,18 +125,21 @@ def _place(given: Mapping[str, Any], problems: list[Problem]) -> tuple[int, int]
     state = _state(given.get(STATE, _GEOLOCATED), problems)
     country = given.get(COUNTRY, _UNITED_STATES if state else _GEOLOCATED)
     if isinstance(country, bool) or country not in (_GEOLOCATED, _UNITED_STATES):
-        problems.append(Problem(COUNTRY, f"{_COUNTRIES}; taken as 0", mistake=True))
-        return _GEOLOCATED, _GEOLOCATED
-    if country == _UNITED_STATES and STATE not in given:
-        # Meta: a country without its state is no country.
+        problems.append(Problem(COUNTRY, f"{_COUNTRIES}; taken as 1", mistake=True))
+    elif state and not country:
+        problems.append(Problem(COUNTRY, "is 1 where a state is given", mistake=True))
+    elif country and STATE not in given:
         problems.append(Problem(STATE, "is needed with a country; both taken as 0", mistake=True))
-        return _GEOLOCATED, _GEOLOCATED
-    return (int(country), state) if country else (_GEOLOCATED, _GEOLOCATED)
+    # Meta: a country without its state is no country, and there is but one with such states.
+    return (_UNITED_STATES, state) if state else (_GEOLOCATED, _GEOLOCATED)
 
 
 def _state(given: object, problems: list[Problem]) -> int:
-    if isinstance(given, str) and given.strip().upper() in LDU_STATES:
-        return LDU_STATES[given.strip().upper()]
+    if isinstance(given, str):
+        text = given.strip().upper()
+        if text in LDU_STATES:
+            return LDU_STATES[text]
+        given = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else given
     numbers = {_GEOLOCATED, *LDU_STATES.values()}
     if isinstance(given, int) and not isinstance(given, bool) and given in numbers:
         return int(given)
@@ -180,7 +192,8 @@ def _part(name: str, value: object, problems: list[Problem]) -> Any:
 
 
 def _order_id(value: object) -> str | None:
-    found = identifier(value)
+    # As long as the parameter of that name may be.
+    found = cut(readable(value))
     if found and EMAIL.search(found):
         raise RefusedError("holds an e-mail address")
     return found

@@ -121,6 +121,7 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         max_length=10,
         choices=ContentIdScheme.choices,
         default=ContentIdScheme.PK,
+        db_default=ContentIdScheme.PK,
         help_text=_(
             "Choose what your product catalogue at Meta has in its column id. A product without "
             "one goes by its primary key."
@@ -131,6 +132,7 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         max_length=100,
         blank=True,
         default="sku",
+        db_default="sku",
         validators=[ATTRIBUTE],
         help_text=_("Only for a field: its name, like sku or stockrecord.partner_sku."),
     )
@@ -138,20 +140,25 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         _("prefix of the id"),
         max_length=20,
         blank=True,
+        default="",
+        db_default="",
         validators=[CONTENT_ID_PREFIX],
         help_text=_("Put before each id, if the catalogue has it: shop_ makes shop_17."),
     )
     value_includes_tax = models.BooleanField(
         _("the value includes tax"),
         default=True,
+        db_default=True,
         help_text=_(
             "These three count where the shop reports an order's total with its parts. A change "
             "changes what Meta shows as revenue, from the next order on."
         ),
     )
-    value_includes_shipping = models.BooleanField(_("the value includes shipping"), default=True)
+    value_includes_shipping = models.BooleanField(
+        _("the value includes shipping"), default=True, db_default=True
+    )
     value_is_after_discounts = models.BooleanField(
-        _("discounts are taken off the value"), default=True
+        _("discounts are taken off the value"), default=True, db_default=True
     )
 
     class Meta:

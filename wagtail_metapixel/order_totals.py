@@ -8,7 +8,7 @@ a plain amount is sent as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ class OrderTotal:
     """How much of ``tax`` is tax on shipping."""
     discount: Amount = 0
     """What was taken off before ``total`` came out, as the customer saw it: with its tax."""
+    discount_tax: Amount = 0
+    """How much of ``discount`` is tax."""
 
 
 class ValuePolicy(NamedTuple):
@@ -59,22 +61,22 @@ class ValuePolicy(NamedTuple):
     def value(self, order: OrderTotal) -> Decimal:
         """Return the value to report, never below 0. Raises :class:`EventError`."""
         # All of them, whatever is needed: the owner may choose otherwise tomorrow.
-        total, tax, shipping, shipping_tax, discount = (_exact(order, name) for name in _PARTS)
-        for name, whole in (("tax", tax), ("shipping", shipping)):
-            if shipping_tax > whole:
-                raise EventError("value", f"shipping_tax has to be part of {name}")
-        value = total
+        parts = {item.name: _exact(order, item.name) for item in fields(OrderTotal)}
+        for name, whole in _WITHIN:
+            if parts[name] > parts[whole]:
+                raise EventError("value", f"{name} has to be part of {whole}")
+        value = parts["total"]
         if not self.after_discounts:
-            value += discount
+            value += parts["discount"] - (0 if self.tax else parts["discount_tax"])
         if not self.shipping:
-            value -= shipping
+            value -= parts["shipping"]
         if not self.tax:
             # The tax on shipping has gone with the shipping.
-            value -= tax if self.shipping else tax - shipping_tax
+            value -= parts["tax"] - (0 if self.shipping else parts["shipping_tax"])
         return max(value, Decimal(0))
 
 
-_PARTS = ("total", "tax", "shipping", "shipping_tax", "discount")
+_WITHIN = (("shipping_tax", "tax"), ("shipping_tax", "shipping"), ("discount_tax", "discount"))
 
 
 def _exact(order: OrderTotal, name: str) -> Decimal:

@@ -312,7 +312,8 @@ def decide_keys(
 
     Rows in neither list speak for their key and may go. The table asked here outlives the rows.
     """
-    keyed = [row for row in rows if row.keyed]
+    # First those that no browser may tell: where one signal has a limit, it is to speak.
+    keyed = sorted((row for row in rows if row.keyed), key=lambda row: row.twin != Twin.NO)
     if not keyed:
         return [], []
     SentKey.objects.using(using).bulk_create(
@@ -349,8 +350,12 @@ def contradictions(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEve
     return [row for row in known if first[tuple(_key(row).values())] != _parameters(row)]
 
 
-def _parameters(row: OutboxEvent) -> Any:
-    return json.loads(bytes(row.event)).get("custom_data")
+_OF_THE_MOMENT = {"event_time", "event_source_url", "referrer_url"}
+
+
+def _parameters(row: OutboxEvent) -> dict[str, Any]:
+    said = json.loads(bytes(row.event))
+    return {key: value for key, value in said.items() if key not in _OF_THE_MOMENT}
 
 
 def _settle_keys(rows: Iterable[OutboxEvent], state: State, using: str) -> None:

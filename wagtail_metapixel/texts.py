@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from django.utils.functional import Promise
 
 from wagtail_metapixel import catalogue, match_keys, parameters
-from wagtail_metapixel.catalogue import SERIOUS_NEAR_MISS, TEXT_MAX, Problem, folded, nearest
+from wagtail_metapixel.catalogue import TEXT_MAX, Problem, folded, nearest
 from wagtail_metapixel.exceptions import RefusedError, TakenError
 
 ID_MAX = 100
@@ -117,7 +117,17 @@ _DIGITS_OF_DATA = 7
 """Of the shortest telephone numbers."""
 
 
-_LIMITED_DATA_USE = frozenset(map(folded, ("ldu", "limited_data_use", "limit_data_use")))
+_LIMITS = tuple(name for name in catalogue.EVENT_OPTIONS if name.startswith(("opt", "data")))
+"""Options whose slip would cost more than the option: the event would go out without its limit."""
+_OPTIONS = {folded(name): name for name in catalogue.EVENT_OPTIONS} | {
+    folded(name): option
+    for option, names in {
+        "data_processing_options": "dpo ldu limited_data_use limit_data_use data_processing",
+        "data_processing_options_country": "dpo_country ldu_country data_processing_country",
+        "data_processing_options_state": "dpo_state ldu_state data_processing_state",
+    }.items()
+    for name in names.split()
+}
 _PARAMETERS = frozenset(map(folded, parameters.PARAMETERS))
 
 
@@ -130,9 +140,7 @@ def option_meant(key: str) -> str:
     bare = folded(key)
     if key in catalogue.EVENT_OPTIONS or bare in _PARAMETERS:
         return ""
-    if bare in _LIMITED_DATA_USE:
-        return "data_processing_options"
-    return nearest(key, catalogue.EVENT_OPTIONS, likeness=SERIOUS_NEAR_MISS)
+    return _OPTIONS.get(bare) or nearest(key, _LIMITS, likeness=catalogue.NEAR_MISS)
 
 
 class _Complaint(NamedTuple):
@@ -148,7 +156,8 @@ def _complaint(key: str, of_item: bool) -> _Complaint | None:
         return _Complaint(False, True, rule)
     if key in _EVENT_WORDS:
         return _Complaint(False, True, "is no parameter: it belongs to the event itself")
-    if key in _PERSONAL_WORDS:
+    # A product may be made for women.
+    if key in _PERSONAL_WORDS and not (of_item and key == "gender"):
         return _Complaint(False, True, "is no parameter: it belongs to user_data")
     known = parameters.ITEM_PARAMETERS if of_item else parameters.PARAMETERS
     synonyms = parameters.ITEM_SYNONYMS if of_item else parameters.SYNONYMS

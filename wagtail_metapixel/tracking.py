@@ -260,6 +260,9 @@ def _event(
     problems: list[Problem] = []
     options, params, odd = event_options.read(_with_original_id(params, site, problems))
     custom_data, wrong = build_custom_data(event_name, site.applied(params, problems))
+    known = {problem.field: problem.rule for problem in problems}
+    # Why a value is missing says more than that it is.
+    wrong = [w._replace(rule=known[w.field]) if w.fatal and w.field in known else w for w in wrong]
     event_time, late = events.check_event_time(
         given.event_time, now=time.time(), action_source=given.action_source
     )

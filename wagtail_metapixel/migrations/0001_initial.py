@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
                 ('site_pk', models.PositiveIntegerField(default=0)),
                 ('kind', models.CharField(max_length=12)),
                 ('event_name', models.CharField(blank=True, max_length=50)),
-                ('reason', models.CharField(blank=True, max_length=100)),
+                ('reason', models.CharField(blank=True, max_length=250)),
                 ('count', models.PositiveBigIntegerField(default=0)),
             ],
             options={
