@@ -70,21 +70,64 @@ def test_an_e_mail_address_in_quotes_is_left_out(raw):
     [
         ("CH-8001", None, "8001"),
         ("CH-8001", "ch", "8001"),
-        ("ch - 8001", "de", "8001"),
+        ("ch - 8001", "ch", "8001"),
+        ("CH-8001", "de", "ch8001"),
+        ("D 01067", "de", "01067"),
+        ("D 01067", None, "01067"),
+        ("D\xa001067", None, "01067"),
+        ("DEU 01067", "de", "01067"),
+        ("PL 00-950", "pl", "00"),
+        ("FIN-00100", "fi", "00100"),
+        ("P-1000-205", None, "1000"),
+        ("L-1234567", None, "l1234567"),
+        ("CA 94025", "us", "94025"),
+        ("CA 94025", "ca", "ca94025"),
+        ("CA 94025", None, "ca94025"),
+        ("CA-94025-1234", "us", "94025"),
+        ("VLT-1117", "mt", "vlt1117"),
+        ("VLT-1117", None, "vlt1117"),
+        ("VLT 1117", "mt", "vlt1117"),
+        ("MT-1117", "mt", "mt1117"),
+        ("HM-12", "bm", "hm12"),
+        ("HM-12", None, "hm12"),
+        ("D02 X285", "ie", "d02x285"),
+        ("D2 X285", None, "d2x285"),
         ("D-10115", "de", "10115"),
         ("D\u201310115", None, "10115"),
         ("SE-111 22", "se", "11122"),
         ("POL-00-950", "pl", "00"),
         ("GB-SW1A 1AA", "gb", "sw1a1aa"),
-        ("GB-SW1A 1AA", None, "gb"),
         ("EC1A-1BB", "gb", "ec1a"),
         ("94035-1234", "us", "94035"),
         ("US-94035-1234", "us", "94035"),
+        ("US-94035-1234", None, "94035"),
         ("00-950", "pl", "00"),
     ],
 )
 def test_the_country_in_front_of_a_postcode_is_no_part_of_it(raw, country, expected):
     assert normalise("zip", raw, country=country) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("06.05.1990", "19900506"),
+        ("6.5.1990", "19900506"),
+        ("02.16.1997", "19970216"),
+        ("13.13.1990", None),
+        ("06-05-1990", None),
+        ("06/05/1990", None),
+        ("1990-05-06T00:00:00", "19900506"),
+        ("1990-05-06 23:59:59.123456", "19900506"),
+        ("1990-05-06T10:30", "19900506"),
+        ("1990-05-06T00:00:00Z", None),
+        ("1990-05-06T00:00:00+02:00", None),
+        ("1990-05-06T30:00", None),
+        ("1990-05-06T", None),
+    ],
+)
+def test_a_date_is_read_where_it_has_one_reading(raw, expected):
+    assert normalise("date_of_birth", raw) == expected
 
 
 @pytest.mark.parametrize(("length", "accepted"), [(320, True), (321, False)])
@@ -115,6 +158,13 @@ def test_an_e_mail_address_has_at_most_320_characters(length, accepted):
         ("New South Wales", "AU", "newsouthwales"),
         ("TX", "us", "tx"),
         ("Georgia", "GE", "georgia"),
+        ("Ontario, Canada", "CA", "on"),
+        ("ON, Canada", "CA", "on"),
+        ("Ont.", "CA", "on"),
+        ("State of New York", "US", "ny"),
+        ("Washington State", "US", "wa"),
+        ("N. Carolina", "US", "nc"),
+        ("CA, USA", "US", "ca"),
     ],
 )
 def test_states_become_two_letters_only_in_america_and_canada(state, country, expected):

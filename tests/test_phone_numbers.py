@@ -123,9 +123,56 @@ def test_digits_that_begin_with_the_code_of_their_home_are_whole():
     assert normalise("phone", "04927 1009269", region="DE") == "4949271009269"
 
 
-def test_the_zero_between_country_and_number_goes_when_the_region_is_known():
-    assert normalise("phone", "+44 (0)20 7946 0958", region="GB") == "442079460958"
-    assert normalise("phone", "+44 (0)20 7946 0958") == "4402079460958"  # all libraries agree
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("+49 (0)170 1234567", "491701234567"),
+        ("0049 (0)170 1234567", "491701234567"),
+        ("+31(0)6 12345678", "31612345678"),
+        ("\uff0b31 (0)6 12345678", "31612345678"),
+        ("+48 (0)601 234 567", "48601234567"),
+        ("+39 (0)6 698 1234", "39066981234"),
+        ("0039 (0)6 698 1234", "39066981234"),
+        ("+378 (0)549 882914", "3780549882914"),
+        ("+379 (0)6 698 1234", "379066981234"),
+        ("+49 170 (0) 1234567", "4917001234567"),
+    ],
+)
+@pytest.mark.parametrize("region", [None, "DE", "US"])
+def test_a_zero_in_brackets_goes_but_for_italy_s(extra, raw, expected, region):
+    assert match({"phone": raw}, region=region) == ({"ph": digest(expected)}, [])
+
+
+@pytest.mark.parametrize(
+    ("region", "expected"),
+    [(None, "4402079460958"), ("GB", "442079460958"), ("DE", "442079460958")],
+)
+def test_a_british_zero_stays_as_metas_libraries_agree_unless_somebody_is_at_home_somewhere(
+    extra, region, expected
+):
+    for raw in ("+44 (0)20 7946 0958", "(+44) ( 0 ) 20 7946 0958"):
+        assert match({"phone": raw}, region=region) == ({"ph": digest(expected)}, [])
+
+
+def test_the_plan_of_a_country_knows_better_which_zero_stays():
+    assert normalise("phone", "+225 (0)7 07 12 34 56") == "2250707123456"
+
+
+@pytest.mark.parametrize(
+    "raw", ["tel:+49 170 1234567", "TEL: +49-170-1234567", "tel://0049170/1234567"]
+)
+@pytest.mark.parametrize("region", [None, "DE"])
+def test_the_scheme_of_a_link_is_no_part_of_the_number(extra, raw, region):
+    assert match({"phone": raw}, region=region) == ({"ph": digest("491701234567")}, [])
+
+
+@pytest.mark.parametrize("raw", ["tel:", "tel:+", "telephone +491701234567", "t+491701234567"])
+def test_a_scheme_alone_and_other_words_are_no_number(extra, raw):
+    assert sent(raw) is None
+
+
+def test_a_national_number_in_a_link_needs_a_region(extra):
+    assert sent("tel:0170 1234567") is None
 
 
 @pytest.mark.parametrize("region", ["XX", "poland", ""])

@@ -98,10 +98,10 @@ def _state(text: str, region: str | None, country: str | None) -> str | None:
 def _zip(text: str, _region: str | None, country: str | None) -> str | None:
     if not text.isascii():
         text = _DASH.sub("-", ascii_digits(text))
-    code, dash, rest = text.lower().partition("-")
-    if dash and _is_prefix(code.strip(), rest.lstrip(), country):
-        code = rest.partition("-")[0]
-    code = code.replace(" ", "")
+    code = text.lower()
+    if not code[0].isdecimal():
+        code = _without_mark(code, country)
+    code = code.partition("-")[0].replace(" ", "")
     if not (code.isascii() and code.isalnum()):
         code = _letters_and_digits(code)
     if country == "us" or (country is None and len(code) == 9):
@@ -110,9 +110,45 @@ def _zip(text: str, _region: str | None, country: str | None) -> str | None:
     return code if 2 <= len(code) <= 20 else None
 
 
-def _is_prefix(head: str, rest: str, country: str | None) -> bool:
-    """Tell whether ``head`` is the country that stands before a postcode, as in ``CH-8001``."""
-    return head == country or (len(head) <= 3 and head.isalpha() and rest[:1].isdecimal())
+def _without_mark(code: str, country: str | None) -> str:
+    """Return a postcode without the country in front of it, as in ``CH-8001``.
+
+    Letters that are no country belong to the postcode, and so does what stands behind their dash:
+    ``VLT-1117`` in Malta.
+    """
+    mark = _MARK.match(code)
+    if mark and _is_mark(mark[1], code[mark.end() :], country):
+        return code[mark.end() :]
+    head, _dash, rest = code.partition("-")
+    if head == country and rest.strip()[:1].isalpha():
+        return rest
+    return head + rest if head.strip().isalpha() else code
+
+
+def _is_mark(head: str, rest: str, country: str | None) -> bool:
+    if country is None:
+        return head in _MARKS and bool(_FOUR_OR_FIVE_DIGITS.fullmatch(rest))
+    # Americans write their state in front.
+    return country in (_MARKS.get(head), _THREE_LETTERS.get(head)) or (
+        country == "us" and len(head) == 2
+    )
+
+
+_MARK = re.compile(r"([a-z]{1,3})(?:\s*-\s*|\s+)(?=[0-9])")
+_FOUR_OR_FIVE_DIGITS = re.compile(r"(?:[0-9][ -]?){3,4}[0-9]|[0-9]{4,5}-[0-9]{3,4}")
+# Only where postcodes are digits: not Great Britain, Ireland, Malta, Bermuda or Canada.
+_MARKED_COUNTRIES = """
+    at:aut be:bel bg:bgr ch:che cz:cze de:deu dk:dnk ee:est es:esp fi:fin fr:fra gr:grc hr:hrv
+    hu:hun it:ita li:lie lt:ltu lu:lux lv:lva no:nor pl:pol pt:prt ro:rou rs:srb se:swe si:svn
+    sk:svk us:usa
+"""
+_PLATES = {
+    "a": "at", "b": "be", "d": "de", "e": "es", "f": "fr", "fin": "fi", "fl": "li", "h": "hu",
+    "i": "it", "l": "lu", "n": "no", "p": "pt", "s": "se", "usa": "us",
+}  # fmt: skip
+_THREE_LETTERS = {pair[3:]: pair[:2] for pair in _MARKED_COUNTRIES.split()}
+_MARKS = {code: code for code in _THREE_LETTERS.values()} | _PLATES
+"""What stands in front of a postcode -> the country, two letters, of which it is the mark."""
 
 
 def _country(text: str, _region: str | None, _country: str | None) -> str | None:
@@ -137,6 +173,7 @@ _GENDERS = {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man":
 _COMPACT = re.compile(r"(?P<year>[0-9]{4})(?P<first>[0-9]{2})(?P<second>[0-9]{2})")
 _YEAR_FIRST = re.compile(
     r"(?P<year>[0-9]{4})(?P<sign>[-./ ])(?P<first>[0-9]{1,2})(?P=sign)(?P<second>[0-9]{1,2})"
+    r"(?:[T ][0-2][0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?)?"
 )
 _YEAR_LAST = re.compile(
     r"(?P<first>[0-9]{1,2})(?P<sign>[-./ ])(?P<second>[0-9]{1,2})(?P=sign)(?P<year>[0-9]{4})"
@@ -153,9 +190,10 @@ def _date_of_birth(text: str, _region: str | None, _country: str | None) -> str 
         return None
     first, second = int(parts["first"]), int(parts["second"])
     if parts.re is _YEAR_LAST and first != second:
-        if first <= 12 and second <= 12:
+        if first > 12 or (second <= 12 and parts["sign"] == "."):
+            first, second = second, first  # with dots the day comes first everywhere
+        elif second <= 12:
             return None  # 05/06/1990 is a day in May and one in June
-        first, second = min(first, second), max(first, second)
     try:
         born = date(int(parts["year"]), first, second)
     except ValueError:

@@ -30,9 +30,12 @@ _LETTER = re.compile(r"[^\W\d_]|@")
 # A pause before an extension, or between two numbers: what comes after it cannot be told apart.
 _PAUSE = re.compile("[,;*#\uff0c\uff1b\u060c\u3001]")
 _NOT_DIGITS = re.compile(r"[^0-9]+")
+_SCHEME = re.compile(r"tel:[\s/]*", re.IGNORECASE)
 _PLUS = re.compile(r"[\s(]*[+\uff0b]")
 _SIGNS = str.maketrans("", "", " ()-./")
 _TRUNK_ZERO = re.compile(r"\(\s*0\s*\)")
+_ZERO_STAYS = frozenset({"39", "378", "379"})
+"""Italy, San Marino and the Vatican, where the zero is dialled from abroad, too."""
 
 
 def normalise_phone(text: str, region: str | None, country: str | None) -> str | None:
@@ -45,11 +48,14 @@ def normalise_phone(text: str, region: str | None, country: str | None) -> str |
         # A zero in brackets is dialled at home only.
         if digits.isdecimal() and not ("(" in text and _TRUNK_ZERO.search(text)):
             return _of_a_length(digits)
-    text = _EXTENSION.sub("", ascii_digits(text))
+    text = _EXTENSION.sub("", ascii_digits(_without_scheme(text)))
     if _LETTER.search(text) or _PAUSE.search(text):
         return None
     digits = text if text.isdecimal() else _NOT_DIGITS.sub("", text)
-    if HAS_PHONENUMBERS and (region or country) and _is_national(text, digits):
+    if _is_international(text, digits):
+        known = bool(region or country)
+        return _of_a_length(_without_trunk_zero(text, digits, known=known))
+    if HAS_PHONENUMBERS and (region or country):
         return _parsed(text, digits, region, country)
     return _of_a_length(digits)
 
@@ -64,9 +70,9 @@ def phone_doubt(text: str, value: str, region: str | None, country: str | None) 
         return None
     if HAS_PHONENUMBERS and (region or country):
         return None
-    text = ascii_digits(text)
+    text = ascii_digits(_without_scheme(text))
     digits = _NOT_DIGITS.sub("", text)
-    if digits.startswith("00") or _PLUS.match(text):
+    if _is_international(text, digits):
         return None
     return UNCERTAIN if digits.startswith("0") or region is not None else None
 
@@ -83,10 +89,32 @@ def _of_a_length(digits: str) -> str | None:
     return digits if 7 <= len(digits) <= DIGITS_MAX else None
 
 
-def _is_national(text: str, digits: str) -> bool:
-    """Tell whether a number may lack its country code, or has a zero too many after it."""
-    international = digits.startswith("00") or bool(_PLUS.match(text))
-    return not international or bool(_TRUNK_ZERO.search(text))
+def _without_scheme(text: str) -> str:
+    return _SCHEME.sub("", text, count=1) if text[0] in "tT" else text
+
+
+def _is_international(text: str, digits: str) -> bool:
+    return digits.startswith("00") or bool(_PLUS.match(text))
+
+
+def _without_trunk_zero(text: str, digits: str, *, known: bool) -> str:
+    """Return the digits of a whole number without the ``(0)`` that is dialled at home only.
+
+    ``known`` says that a region or country is. Without one a British number keeps its zero, as all
+    of Meta's libraries agree to write it.
+    """
+    zero = _TRUNK_ZERO.search(text) if "(" in text else None
+    if zero is None:
+        return digits
+    code = _NOT_DIGITS.sub("", text[: zero.start()]).lstrip("0")
+    if not 1 <= len(code) <= 3:  # something else stands in front of it, too
+        return digits
+    if code == "44" and not known:
+        return digits
+    number = _valid(f"+{digits.lstrip('0')}", None) if HAS_PHONENUMBERS else None
+    if number:
+        return _digits_of(number)
+    return digits if code in _ZERO_STAYS else code + _NOT_DIGITS.sub("", text[zero.end() :])
 
 
 @cache

@@ -159,7 +159,7 @@ _COUNTRIES = """
     gu gum Guam
     gw gnb Guinea-Bissau
     gy guy Guyana
-    hk hkg Hong Kong / Hong Kong SAR / Hong Kong SAR China / 香港
+    hk hkg Hong Kong / Hongkong / Hong Kong SAR / Hong Kong SAR China / 香港
     hm hmd Heard Island and McDonald Islands
     hn hnd Honduras
     hr hrv Croatia / Hrvatska
@@ -210,7 +210,7 @@ _COUNTRIES = """
     mh mhl Marshall Islands
     mk mkd North Macedonia / Republic of North Macedonia / Macedonia
     ml mli Mali
-    mm mmr Myanmar / Burma
+    mm mmr Myanmar / Burma / Myanmar (Burma)
     mn mng Mongolia
     mo mac Macao / Macau / Macao SAR / Macao SAR China
     mp mnp Northern Mariana Islands
@@ -325,14 +325,14 @@ _AMERICAN = """
     tennessee:tn texas:tx utah:ut vermont:vt virginia:va washington:wa westvirginia:wv
     wisconsin:wi wyoming:wy americansamoa:as guam:gu northernmarianaislands:mp puertorico:pr
     virginislands:vi usvirginislands:vi armedforcesamericas:aa armedforceseurope:ae
-    armedforcespacific:ap
+    armedforcespacific:ap ncarolina:nc scarolina:sc ndakota:nd sdakota:sd wvirginia:wv
 """
 _CANADIAN = """
     alberta:ab britishcolumbia:bc colombiebritannique:bc manitoba:mb newbrunswick:nb
     nouveaubrunswick:nb newfoundlandandlabrador:nl newfoundlandlabrador:nl newfoundland:nl
     labrador:nl terreneuveetlabrador:nl novascotia:ns nouvelleecosse:ns northwestterritories:nt
     territoiresdunordouest:nt nunavut:nu ontario:on princeedwardisland:pe ileduprinceedouard:pe
-    quebec:qc saskatchewan:sk yukon:yt yukonterritory:yt
+    quebec:qc saskatchewan:sk yukon:yt yukonterritory:yt pq:qc nf:nl nfld:nl pei:pe ont:on
 """
 
 
@@ -350,15 +350,19 @@ def _by_name() -> Mapping[str, str]:
     return found
 
 
-def _states(country: str, names: str) -> dict[str, str]:
+def _states(country: str, names: str, written: str, around: str) -> dict[str, str]:
     codes = dict(pair.split(":") for pair in names.split())
+    told = codes | {code: code for code in codes.values()}
+    forms = [form.partition("*") for form in around.split()]
+    codes |= {before + name + after: told[name] for name in codes for before, _, after in forms}
+    codes |= {name + end: code for name, code in told.items() for end in written.split()}
     # ISO 3166-2 writes US-CA, of which only the letters are left here.
-    return codes | {f"{country}{code}": code for code in codes.values()}
+    return codes | {f"{country}{code}": code for code in told.values()}
 
 
 COUNTRIES = frozenset(two for two, _three, _names in _countries())
 """The two-letter codes of ISO 3166-1, lower case."""
 _STATES: Mapping[str, Mapping[str, str]] = {
-    "us": _states("us", _AMERICAN),
-    "ca": _states("ca", _CANADIAN),
+    "us": _states("us", _AMERICAN, "usa unitedstates", "stateof* *state"),
+    "ca": _states("ca", _CANADIAN, "canada", "provinceof*"),
 }
