@@ -17,6 +17,8 @@ _IMAGE = r"[0-9](?:\.[0-9])?x\.(?i:png|jpe?g|gif|webp|avif|svg)(?!\.?[\w-])"
 """The end of ``mug@2x.png``, a picture for screens with twice the points."""
 EMAIL = re.compile(rf"[\w.+-]+@(?!{_IMAGE})[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{{2,}}")
 """What looks like an e-mail address inside another text."""
+PHONE = re.compile(r"(?<![\w+])\+[1-9](?:[ ./()-]{0,2}[0-9]){6,14}(?![0-9])")
+"""A telephone number in its international form."""
 
 DEFAULT_KEEP_QUERY = frozenset({"fbclid", "utm_*"})
 """Query parameters of an address that Meta gets to see; a final ``*`` stands for anything."""
@@ -25,20 +27,36 @@ _BASE = re.compile(
     r"([Hh][Tt][Tt][Pp][Ss]?)://(?:[^/]*@)?(\[[0-9A-Fa-f:.]+\]|[^\W_][\w.-]*)(:[0-9]{1,5})?(/.*)?"
 )
 _SECRETS = frozenset(
-    "reset activate activation confirm confirmation verify verification unsubscribe invite"
-    " invitation token magiclink".split()
+    "activate confirm confirmemail verify verification verifyemail unsubscribe unsubscribeme"
+    " magiclink onetimelogin acceptinvite resetpassword passwordreset setpassword".split()
 )
 """Parts of a path that are followed by something only one person should know."""
-_BESIDE_SECRETS = frozenset("account address done e email link login mail password user".split())
+_NOUNS = frozenset("activation confirmation invitation invite invites recover reset token".split())
+"""Parts that may also name what a shop sells: behind them only what looks like a key is left out."""
+_BESIDE_SECRETS = frozenset(
+    "accept account address done e email link login mail password user".split()
+)
 """Words that one of them may stand beside, as in ``password-reset``."""
-_SIGNS = _SECRETS | {"magic"}
-_LONG_RUN = re.compile(r"[A-Za-z0-9]{20,}")
-_WORD = re.compile(r"[A-Z]?[a-z]{2,}")
-_VOWEL = re.compile(r"[aeiouyAEIOUY]")
-_WORDY = 0.6
-"""The part of a product's letters that stand in words, at least. A token has a fifth of them."""
+_SIGNS = _SECRETS | _NOUNS | {"magic", "password", "login"}
+_LONG = 20
+"""Characters from which on a part of a path may be a token."""
+_LONG_RUN = re.compile(r"[A-Za-z0-9_-]{20,}")
+_DASHES = re.compile(r"[_-]+")
+_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_VOWEL = re.compile(r"[aeiouy]", re.IGNORECASE)
+_CAPITALS = 0.7
+"""What a letter of ``RTX`` and ``NVIDIA`` counts; a token has a few in a row, too."""
+_SPEAKING = 0.7
+"""The part of a product's characters that stand in words and numbers, at least.
+
+Of 100 random tokens of 16 bytes one has as many, of 2,000 of 32 bytes one.
+"""
 _SECRET_WORDS_MAX = 3
-_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32,}")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32,}|(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{24,}")
+_KEY_PIECE = re.compile(r"[^\W_]+")
+_KEY_MIN = 6
+_KEY_LETTERS_MIN = 16
+_KEY_VOWELS = 0.2
 _CLICK_ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 _HOST_MAX = 253
 """Characters of a name in the DNS."""
@@ -92,24 +110,36 @@ def _clean_base(base: str) -> str | None:
 
 
 def _without_secrets(path: str) -> str:
-    words = _words(path)
-    if (
-        "@" not in path
-        and "%" not in path
-        and _SIGNS.isdisjoint(words)
-        and len(max(words, key=len)) < 20
-    ):
+    if _is_ordinary(path):
         return path
     kept: list[str] = []
+    behind_noun = False
     for segment in path.split("/"):
         plain = _plain(segment)
-        if EMAIL.search(plain) or _is_secret(plain):
+        if _is_personal(plain) or _is_secret(plain):
             continue
+        if behind_noun and _may_be_key(plain):
+            break
         kept.append(segment)
         if _announces_secret(plain):
             break
+        behind_noun = behind_noun or "".join(_words(plain)) in _NOUNS
     cleaned = "/".join(kept)
     return cleaned if len(kept) == path.count("/") + 1 else cleaned.rstrip("/") + "/"
+
+
+def _is_personal(plain: str) -> bool:
+    return bool(("@" in plain and EMAIL.search(plain)) or ("+" in plain and PHONE.search(plain)))
+
+
+def _is_ordinary(path: str) -> bool:
+    """Tell at a glance that nothing in ``path`` can be private, as in nearly all of a shop."""
+    if "@" in path or "%" in path or "+" in path:
+        return False
+    words = _words(path)
+    if len(max(words, key=len)) >= _LONG or not _SIGNS.isdisjoint(words):
+        return False
+    return path.islower() or len(max(path.split("/"), key=len)) < _LONG
 
 
 def _words(path: str) -> list[str]:
@@ -117,28 +147,65 @@ def _words(path: str) -> list[str]:
 
 
 def _announces_secret(segment: str) -> bool:
-    """Tell ``reset``, ``magic-link`` and ``confirm_email`` from ``invitation-cards``."""
+    """Tell ``password-reset``, ``magic-link`` and ``confirm_email`` from ``invitation-cards``."""
     words = [word for word in _words(segment) if word]
     if "".join(words) in _SECRETS:
         return True
     return (
         1 < len(words) <= _SECRET_WORDS_MAX
-        and not _SECRETS.isdisjoint(words)
-        and set(words) <= _SECRETS | _BESIDE_SECRETS
+        and not (_SECRETS | _NOUNS).isdisjoint(words)
+        and set(words) <= _SECRETS | _NOUNS | _BESIDE_SECRETS
     )
+
+
+def _may_be_key(segment: str) -> bool:
+    """Tell ``MQ``, ``c1-5f3a`` and ``k7p2qx`` from ``rustic-kraft`` and ``office-2021``."""
+    if segment != segment.lower():
+        return True
+    pieces = _KEY_PIECE.findall(segment)
+    if sum(not piece.isalpha() and not piece.isdigit() for piece in pieces) > 1:
+        return True
+    return any(map(_is_key_piece, pieces))
+
+
+def _is_key_piece(piece: str) -> bool:
+    if not piece.isalpha():
+        return len(piece) >= _KEY_MIN
+    return len(piece) >= _KEY_LETTERS_MIN and len(_VOWEL.findall(piece)) < _KEY_VOWELS * len(piece)
 
 
 def _is_secret(segment: str) -> bool:
     """Tell whether a part of a path looks like a token: long, and no words."""
-    return bool(_HEXADECIMAL.search(segment)) or any(map(_is_random, _LONG_RUN.findall(segment)))
+    if len(segment) < _LONG:
+        return False
+    if _HEXADECIMAL.search(segment):
+        return True
+    return any(map(_holds_random, _LONG_RUN.findall(segment)))
+
+
+def _holds_random(run: str) -> bool:
+    if _is_random(run):
+        return True
+    parts = _DASHES.split(run)
+    return len(parts) > 1 and any(_is_random(part) for part in parts if len(part) >= _LONG)
 
 
 def _is_random(run: str) -> bool:
-    """Tell a token from ``iPhone15ProMax256GBBlackTitanium``, whose letters stand in words."""
-    if run.isalpha() or run.isdigit() or run == run.lower() or run == run.upper():
+    """Tell a token from ``iPhone15ProMax256GBBlackTitanium``, which is words and numbers."""
+    if run == run.lower() or run == run.upper():
         return False
-    in_words = sum(map(len, filter(_VOWEL.search, _WORD.findall(run))))
-    return in_words < _WORDY * sum(map(str.isalpha, run))
+    pieces = _PIECE.findall(run)
+    return sum(map(_speaking, pieces)) < _SPEAKING * sum(map(len, pieces))
+
+
+def _speaking(piece: str) -> float:
+    """Return how many characters of ``piece`` chance would hardly have put side by side."""
+    size = len(piece)
+    if piece.isdigit():
+        return size if size > 1 else 0
+    if piece.isupper():
+        return _CAPITALS * size if size > 2 else 0
+    return size if size > 2 and _VOWEL.search(piece) else 0
 
 
 @lru_cache(maxsize=8)
@@ -164,11 +231,11 @@ def _is_harmless(name: str, value: str) -> bool:
         return bool(_CLICK_ID.fullmatch(value))
     if value.isalnum():
         return len(value) <= _QUERY_VALUE_MAX
-    return (
-        0 < len(value) <= _QUERY_VALUE_MAX
-        and value.isprintable()
-        and not EMAIL.search(_plain(value.replace("+", " ")))
-    )
+    if not 0 < len(value) <= _QUERY_VALUE_MAX or not value.isprintable():
+        return False
+    # A plus is a blank in a query; one before a telephone number was meant as a plus.
+    plain = _plain(value.replace("+", " "))
+    return not _is_personal(plain) and not PHONE.match(value)
 
 
 def _plain(text: str) -> str:

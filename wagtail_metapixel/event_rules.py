@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from wagtail_metapixel import (
@@ -15,7 +16,7 @@ from wagtail_metapixel import (
 )
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.personal_data import shown_word
-from wagtail_metapixel.subjects import Subject
+from wagtail_metapixel.subjects import Subject, is_text, is_whole
 
 CLOCK_DRIFT = 60
 """Ours: Meta publishes no tolerance for clocks that run ahead."""
@@ -38,19 +39,22 @@ def _unknown_keys(subject: Subject) -> Iterator[str]:
 
 
 _NAMES = frozenset((*catalogue.STANDARD_EVENTS, *catalogue.CUSTOM_EVENTS))
-_FOLDED_NAMES = frozenset(map(catalogue.folded, _NAMES))
-_RESERVED_NAMES = frozenset(map(str.lower, catalogue.RESERVED_NAMES))
 
 
 def _is_near_miss(subject: Subject) -> bool:
     name = subject.name[: catalogue.CUSTOM_NAME_MAX]
-    return name not in _NAMES and (
-        catalogue.folded(name) in _FOLDED_NAMES or catalogue.event_name_problem(name) is not None
-    )
+    return name not in _NAMES and _is_near(name)
+
+
+@lru_cache(maxsize=256)
+def _is_near(name: str) -> bool:
+    spelling = catalogue.nearest(name, _NAMES, likeness=1)
+    return bool(spelling) or catalogue.event_name_problem(name) is not None
 
 
 def _is_reserved(subject: Subject) -> bool:
-    return subject.name.lower() in _RESERVED_NAMES
+    name = subject.name.lower()
+    return any(name == reserved.lower() for reserved in catalogue.RESERVED_NAMES)
 
 
 def _has_bad_name(subject: Subject) -> bool:
@@ -84,20 +88,12 @@ def _has_unknown_source(subject: Subject) -> bool:
 # Keys of the event itself, each of the kind that Meta takes
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
 def _one_of(choices: Collection[Any]) -> Callable[[Any], bool]:
-    return lambda value: (_is_text(value) or _is_whole(value)) and value in choices
+    return lambda value: (is_text(value) or is_whole(value)) and value in choices
 
 
 CHANNELS: Mapping[str, tuple[str, ...]] = {
@@ -107,13 +103,13 @@ CHANNELS: Mapping[str, tuple[str, ...]] = {
 }
 """Channels of business messaging, and the match keys of which each wants one."""
 _KEY_KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "event_id": _is_text,
-    "referrer_url": _is_text,
+    "event_id": is_text,
+    "referrer_url": is_text,
     "opt_out": lambda value: isinstance(value, bool),
     "app_data": _is_mapping,
     "attribution_data": _is_mapping,
     "original_event_data": _is_mapping,
-    "advanced_measurement_table": _is_text,
+    "advanced_measurement_table": is_text,
     "messaging_channel": _one_of(CHANNELS),
     "customer_segmentation": _one_of(parameters.CUSTOMER_SEGMENTS),
     "data_processing_options": lambda value: value in ([], ["LDU"]),
@@ -121,10 +117,10 @@ _KEY_KINDS: Mapping[str, Callable[[Any], bool]] = {
     "data_processing_options_state": _one_of({0, *catalogue.LDU_STATES.values()}),
 }
 _ORIGINAL_KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "event_name": _is_text,
-    "event_id": _is_text,
-    "order_id": _is_text,
-    "event_time": _is_whole,
+    "event_name": is_text,
+    "event_id": is_text,
+    "order_id": is_text,
+    "event_time": is_whole,
 }
 
 
@@ -240,9 +236,12 @@ def _is_technical(subject: Subject) -> bool:
     return bool(found) or (bool(_PAYMENT_PATH.search(path)) and not _may_be_paying(subject))
 
 
+_PAYING = frozenset({"AddPaymentInfo", "InitiateCheckout", "Purchase"})
+
+
 def _may_be_paying(subject: Subject) -> bool:
     """Tell whether the event belongs on a page for paying."""
-    return subject.name == "AddPaymentInfo" or catalogue.is_page_event(subject.name)
+    return subject.name in _PAYING or catalogue.is_page_event(subject.name)
 
 
 def _addresses_with(wrong: Callable[[str], bool]) -> Callable[[Subject], Iterator[str]]:

@@ -8,7 +8,16 @@ from typing import Any
 from wagtail_metapixel import catalogue, parameters, personal_data
 from wagtail_metapixel.currencies import CURRENCIES
 from wagtail_metapixel.personal_data import shown_word
-from wagtail_metapixel.subjects import Subject, amount, content_ids, currency, is_id, written
+from wagtail_metapixel.subjects import (
+    Subject,
+    amount,
+    content_ids,
+    currency,
+    is_id,
+    is_text,
+    is_whole,
+    written,
+)
 
 # Money
 
@@ -82,20 +91,11 @@ def _has_foreign_ids(subject: Subject) -> bool:
 
 # Kinds of values. What is listed here, Meta refuses when it is of another kind.
 
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 _KINDS: Mapping[parameters.Kind, Callable[[Any], bool]] = {
     "money": lambda value: amount(value) is not None,
-    "text": _is_text,
-    "type": _is_text,
-    "count": _is_whole,
+    "text": is_text,
+    "type": is_text,
+    "count": is_whole,
     "flag": lambda value: isinstance(value, bool | str),
 }
 _NAMED_ELSEWHERE = frozenset({"value", "id"})
@@ -166,8 +166,10 @@ def _phone_parameters(subject: Subject) -> Iterator[str]:
 
 
 def _personal_parameters(subject: Subject) -> Iterator[str]:
-    for key in subject.custom_data:
-        if key not in parameters.PARAMETERS and personal_data.is_personal_name(str(key)):
+    for key, value in subject.custom_data.items():
+        if isinstance(value, bool) or key in parameters.PARAMETERS:
+            continue  # ``has_email`` says that there is one, and not which
+        if personal_data.is_personal_name(str(key)):
             yield _parameter(key)
 
 
@@ -184,7 +186,7 @@ def _account_parameters(subject: Subject) -> Iterator[str]:
 
 
 def _texts_and_number(value: Any) -> Iterable[str]:
-    return [written(value)] if _is_whole(value) else personal_data.texts(value)
+    return [written(value)] if is_whole(value) else personal_data.texts(value)
 
 
 # The tables

@@ -17,8 +17,8 @@ READ_MAX = 2000
 """Characters of one text that are looked at, and parts of one object."""
 
 _PHONE = re.compile(
-    r"(?<![\w+])(?:\+[1-9](?:[ ./()-]{0,2}[0-9]){6,14}"
-    r"|\([0-9]{3}\)[ -]?[0-9]{3}[ -][0-9]{4}|[0-9]{3}([-. ])[0-9]{3}\1[0-9]{4})(?![0-9])"
+    addresses.PHONE.pattern + r"|(?<![\w+])"
+    r"(?:\([0-9]{3}\)[ -]?[0-9]{3}[ -][0-9]{4}|[0-9]{3}([-. ])[0-9]{3}\1[0-9]{4})(?![0-9])"
 )
 _PHONE_DIGITS = 7
 _LOG_IN = re.compile(r"https?://[^/@:]*:[^/@]+@", re.IGNORECASE)
@@ -51,8 +51,12 @@ def has_email(text: str) -> bool:
     text = text[:READ_MAX]
     if "@" not in text and "%" not in text:
         return False
-    plain = unquote(unquote(text))
+    plain = _plain(text)
     return "@" in plain and addresses.EMAIL.search(plain) is not None
+
+
+def _plain(text: str) -> str:
+    return unquote(unquote(text))
 
 
 def has_phone(text: str) -> bool:
@@ -140,7 +144,7 @@ def url_has_email(url: str) -> bool:
 
 def url_has_phone(url: str) -> bool:
     """Tell whether an address holds a telephone number, by its form or its parameter's name."""
-    return has_phone(unquote(url[:READ_MAX])) or any(
+    return has_phone(_plain(url[:READ_MAX])) or any(
         is_phone_name(name) and may_be_phone(value) for name, value in _query(url)
     )
 
@@ -153,7 +157,12 @@ def url_has_secret(url: str) -> bool:
     if _LOG_IN.match(base):
         return True
     cleaned = addresses.clean_url(base, keep_query=frozenset())
-    if cleaned is None or len(base) >= catalogue.URL_MAX or has_email(base):
+    if (
+        cleaned is None
+        or len(base) >= catalogue.URL_MAX
+        or has_email(base)
+        or has_phone(_plain(base))
+    ):
         return False
     return cleaned.rstrip("/").count("/") < base.rstrip("/").count("/")
 

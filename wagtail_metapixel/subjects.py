@@ -126,6 +126,16 @@ def written(value: Any) -> str:
         return ""
 
 
+def is_text(value: Any) -> bool:
+    """Tell whether ``value`` is a JSON string."""
+    return isinstance(value, str)
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether ``value`` is a whole JSON number; ``true`` is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def finite(value: Any) -> float | None:
     """Return a JSON number as a float, ``None`` for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -165,9 +175,7 @@ def currency(subject: Subject) -> str:
 
 def is_id(value: Any) -> bool:
     """Tell whether Meta takes ``value`` as the id of a product."""
-    return (isinstance(value, str) and bool(value.strip())) or (
-        isinstance(value, int) and not isinstance(value, bool)
-    )
+    return bool(value.strip()) if isinstance(value, str) else is_whole(value)
 
 
 def content_ids(subject: Subject) -> list[str]:
