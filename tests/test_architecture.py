@@ -55,6 +55,9 @@ NEIGHBOURS = {
 LATE_IMPORTS = {
     "pytest_plugin:_testing": "pytest loads its plugins before anybody set Django up",
     "apps:ready": "models, and what imports them, exist only once the registry is filled",
+    "drivers:_deliver_due": "brings what only the thread needs",
+    "drivers:_close_connection_to_meta": "as above",
+    "checks:check_installation": "brings what only commands need",
     "keys:_fernet": "a page neither encrypts nor decrypts, and it takes long to load",
     "keys:decrypt": "as above",
     "graph_api:_connection": "brings the HTTP client, which a process that only renders lacks",

@@ -11,7 +11,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
 from django.db import connections
 
-from wagtail_metapixel import conf, diagnostics, keys, outbox
+from wagtail_metapixel import conf, keys, outbox
 from wagtail_metapixel.exceptions import ConfigurationError
 
 _READERS: Mapping[str, Callable[[], Any]] = {
@@ -56,6 +56,9 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
 
 def check_installation(**_kwargs: Any) -> list[CheckMessage]:
     """W002: the middleware is missing or too low. W003: our addresses are missing."""
+    # Checks run with commands, and a server's processes start sooner without.
+    from wagtail_metapixel import diagnostics  # noqa: PLC0415
+
     numbered = {"middleware": "metapixel.W002", "addresses": "metapixel.W003"}
     findings = (diagnostics.middleware(), diagnostics.addresses())
     return [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
@@ -23,8 +22,7 @@ from wagtail_metapixel.visitor import Visitor
 logger = logging.getLogger("wagtail_metapixel")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tracked:
+class Tracked(NamedTuple):
     """What became of an event. True when it was recorded."""
 
     event_name: str

@@ -52,8 +52,7 @@ class PixelConfig(NamedTuple):
         return self.events is None or event_name in self.events
 
 
-@dataclass(frozen=True, kw_only=True)
-class SiteConfig:
+class SiteConfig(NamedTuple):
     """One site's choices."""
 
     site_pk: int
@@ -67,9 +66,9 @@ class SiteConfig:
     phone_region: str = ""
     mirrors_page_views: bool = True
     pixels: tuple[PixelConfig, ...] = ()
-    content_ids: ContentIds = field(default=ContentIds())
-    value_policy: ValuePolicy = field(default=ValuePolicy())
-    own_hosts: frozenset[str] = field(default=frozenset())
+    content_ids: ContentIds = ContentIds()
+    value_policy: ValuePolicy = ValuePolicy()
+    own_hosts: frozenset[str] = frozenset()
     """All hosts that belong to this site: its own and those its pixels list."""
 
     def applied(self, params: Mapping[str, Any], problems: list[Problem]) -> Mapping[str, Any]:
