@@ -62,8 +62,8 @@ KEYS = st.sampled_from(
     [
         *parameters.PARAMETERS,
         *parameters.SYNONYMS,
-        *catalogue.EVENT_KEYS,
-        *event_options.NAMES,
+        *sorted(catalogue.EVENT_KEYS),
+        *sorted(event_options.NAMES),
         "email",
         "colour",
     ]

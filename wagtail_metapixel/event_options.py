@@ -77,12 +77,14 @@ def _spelled_right(params: Mapping[str, Any], problems: list[Problem]) -> Mappin
     for name, value in params.items():
         meant = slips.get(name, name)
         # Of several spellings the one that limits counts.
-        if right.get(meant) in _NO_LIMIT or meant not in slips.values():
+        if meant not in slips.values() or _is_no_limit(right.get(meant)):
             right[meant] = value
     return right
 
 
-_NO_LIMIT: tuple[Any, ...] = (None, False, [], (), "")
+def _is_no_limit(value: object) -> bool:
+    # Never by ==, which some objects do not bear.
+    return value is None or value is False or (isinstance(value, (str, list, tuple)) and not value)
 
 
 def _address(name: str, given: Mapping[str, Any], problems: list[Problem]) -> str:
@@ -111,20 +113,27 @@ _STATES = f"has to be 0 (Meta finds out) or one of {', '.join(LDU_STATES)}, or i
 
 
 def _processing(given: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
-    if not {LDU, COUNTRY, STATE} & given.keys() or given.get(LDU) in ([], ()):
+    words = given.get(LDU)
+    if not {LDU, COUNTRY, STATE} & given.keys() or (isinstance(words, (list, tuple)) and not words):
         return {}
     if LDU not in given:
         problems.append(Problem(LDU, "has to be ['LDU'] beside a country or state", mistake=True))
-    elif given[LDU] not in ("LDU", ["LDU"], ("LDU",)):
+    elif not _are_ldu(words):
         problems.append(Problem(LDU, "has to be ['LDU'] or []; taken as ['LDU']", mistake=True))
     country, state = _place(given, problems)
     return {LDU: ["LDU"], COUNTRY: country, STATE: state}
 
 
+def _are_ldu(words: object) -> bool:
+    if isinstance(words, (list, tuple)) and len(words) == 1:
+        words = words[0]
+    return isinstance(words, str) and words == "LDU"
+
+
 def _place(given: Mapping[str, Any], problems: list[Problem]) -> tuple[int, int]:
     state = _state(given.get(STATE, _GEOLOCATED), problems)
     country = given.get(COUNTRY, _UNITED_STATES if state else _GEOLOCATED)
-    if isinstance(country, bool) or country not in (_GEOLOCATED, _UNITED_STATES):
+    if type(country) is not int or country not in (_GEOLOCATED, _UNITED_STATES):
         problems.append(Problem(COUNTRY, f"{_COUNTRIES}; taken as 1", mistake=True))
     elif state and not country:
         problems.append(Problem(COUNTRY, "is 1 where a state is given", mistake=True))
