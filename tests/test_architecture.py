@@ -19,15 +19,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A name stands for a module, or for a package and everything in it.
 FLOORS: list[set[str]] = [
-    {"exceptions", "catalogue", "currencies", "meta_errors", "findings", "signals"},
-    {"parameters", "match_keys"},
+    {"exceptions", "catalogue", "currencies", "meta_errors", "findings", "signals", "digests"},
+    {"parameters", "match_keys", "savepoints"},
     {"addresses", "identifiers", "amounts", "texts", "places", "phone_numbers"},
     {"normalisers", "order_totals", "personal_data", "subjects"},
     {
         "conf", "events", "custom_data", "matching", "keys", "parameter_rules", "match_key_rules",
         "halves",
     },
-    {"payloads", "exchange", "event_rules", "models", "content_ids", "event_options"},
+    {"payloads", "exchange", "event_rules", "content_ids", "event_options"},
+    {"models"},
     {"site_settings", "counters", "linter"},
     {"visitor"},
     {"consent"},
@@ -43,7 +44,7 @@ FLOORS: list[set[str]] = [
 ]  # fmt: skip
 # Stands beside the floors: it borrows from three modules only, so that Django need not run.
 SANDBOX_MAY_IMPORT = {"catalogue", "matching", "linter"}
-SANDBOX_IS_SEEN_FROM = 12
+SANDBOX_IS_SEEN_FROM = 13
 
 # Within one floor, where one cannot be written without the other. (importer, imported): why.
 NEIGHBOURS = {

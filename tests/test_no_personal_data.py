@@ -45,7 +45,21 @@ SESSION = "plantedsessionkey"
 IDENTIFIER = "KowalskaZazolc"
 """A name that might as well be that of a parameter."""
 NUMBER = "p48739518264"
-PLANTED = [EMAIL, PHONE, "739", NAME, "Kowalska", TOKEN, IP, FBP, CLICK, "Planted", SESSION]
+# Each is so long that no random id or digest holds it by chance.
+PLANTED = [
+    EMAIL,
+    PHONE,
+    "739518264",
+    "739 518",
+    NAME,
+    "Kowalska",
+    TOKEN,
+    IP,
+    FBP,
+    CLICK,
+    "Planted",
+    SESSION,
+]
 
 
 def assert_clean(text):
@@ -204,7 +218,7 @@ BAD_CALLS = {
     "a time": lambda: events.unix_seconds(EMAIL),
     "a match key": lambda: matching.normalise(EMAIL, NAME),
     "a key of a wrong type": lambda: keys.key_text({EMAIL: NAME}),
-    "a key without an id": lambda: keys.key_text(models.MetaPixel(pixel_id="739")),
+    "a key without an id": lambda: keys.key_text(models.MetaPixel(pixel_id="739518264")),
     "an amount": lambda: order_totals.ValuePolicy().value(order_totals.OrderTotal(total=EMAIL)),
 }
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from wagtail_metapixel import payloads
+from wagtail_metapixel import catalogue, parameters, payloads
 from wagtail_metapixel.events import Event
 
 META = json.loads(Path(__file__).with_name("data").joinpath("meta_events.json").read_text())
@@ -201,7 +201,7 @@ def test_declaration_stays_inside_its_script_element(custom_data):
     reader.feed(f"<script>{text}</script>")
     reader.close()
     assert (reader.found, reader.tags) == (text, 1)
-    kept = {k: v for k, v in custom_data.items() if k not in payloads.SERVER_ONLY}
+    kept = {k: v for k, v in custom_data.items() if k not in parameters.SERVER_ONLY}
     assert json.loads(text).get("custom_data", {}) == kept
 
 
@@ -214,3 +214,8 @@ def test_characters_that_could_end_or_confuse_a_script_are_escaped(dangerous):
 
 def test_declaration_shows_no_browser_what_is_the_servers_alone():
     assert "net_revenue" not in payloads.declaration("Purchase", PURCHASE.custom_data)
+
+
+def test_the_name_we_send_under_is_one_that_meta_takes():
+    assert len(payloads.PARTNER_AGENT) <= catalogue.PARTNER_AGENT_MAX
+    assert sum(map(str.isalpha, payloads.PARTNER_AGENT)) >= catalogue.PARTNER_AGENT_MIN_LETTERS

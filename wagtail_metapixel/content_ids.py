@@ -2,23 +2,24 @@
 
 A shop may write ids itself, or pass its product objects and leave the naming to the settings:
 ``content_ids=[product]``, or ``"id": product`` in an item of ``contents`` (a product alone is one
-piece of it). What belongs together
-(a parent and its variants) is told apart by ``content_type``: ``product_group`` for an object
-whose ``is_parent`` is true, as django-oscar's are, ``product`` for all others.
+piece of it). What belongs together, a parent and its variants, is told apart by ``content_type``:
+``product_group`` for an object whose ``is_parent`` is true, as django-oscar's are, ``product`` for
+all others.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from django.db.models import Model
 
 from wagtail_metapixel import conf
 from wagtail_metapixel.catalogue import Problem
+from wagtail_metapixel.savepoints import savepoint_if_inside
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -44,8 +45,9 @@ class ContentIds(NamedTuple):
         if not products:
             return params
         try:
-            # What fails in the database would spoil the shop's own transaction on PostgreSQL.
-            with nullcontext() if self.scheme == PK else _savepoint(products[0]):
+            with (
+                nullcontext() if self.scheme == PK else savepoint_if_inside(_database(products[0]))
+            ):
                 return _named(self, params, products, problems)
         except DatabaseError as error:
             logger.error("The ids of products could not be had: %s", type(error).__name__)
@@ -114,10 +116,8 @@ def _is_parent(product: Model) -> bool:
         return False
 
 
-def _savepoint(product: Model) -> AbstractContextManager[Any]:
-    using = product._state.db or DEFAULT_DB_ALIAS  # noqa: SLF001 - where it came from
-    inside = connections[using].in_atomic_block
-    return transaction.atomic(using=using) if inside else nullcontext()
+def _database(product: Model) -> str:
+    return product._state.db or DEFAULT_DB_ALIAS  # noqa: SLF001 - where it came from
 
 
 def _products(params: Mapping[str, Any]) -> Iterator[Model]:

@@ -290,7 +290,7 @@ FIELDS = {**_FIELDS, **parameter_rules.FIELDS, **match_key_rules.FIELDS}
 """Rules that name the fields at fault."""
 
 
-SERVER_ONLY = frozenset(
+_RULES_OF_THE_SERVER = frozenset(
     code
     for code in (*FLAGS, *FIELDS)
     if code.startswith(("action_source", "event_time", "sent_", "user_", "ip_"))
@@ -302,7 +302,7 @@ SERVER_ONLY = frozenset(
 
 def faults(subject: Subject, *, browser: bool = False) -> Iterator[tuple[str, str]]:
     """Yield ``(code, field)`` of all that is wrong with one event; a flag's field is ``""``."""
-    skipped = SERVER_ONLY if browser else frozenset()
+    skipped = _RULES_OF_THE_SERVER if browser else frozenset()
     for code, applies in FLAGS.items():
         if code not in skipped and applies(subject):
             yield code, ""

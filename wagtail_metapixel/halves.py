@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wagtail_metapixel import parameters
+from wagtail_metapixel import digests
+from wagtail_metapixel.parameters import SERVER_ONLY
 from wagtail_metapixel.personal_data import shown_word
 from wagtail_metapixel.subjects import amount, written
 
-_SERVER_ONLY = frozenset(
-    name for name, parameter in parameters.PARAMETERS.items() if parameter.server_only
-)
 _SHARED_KEYS = ("external_id", "fbc", "fbp")
 """Match keys that say the same on both sides, where both sides have them."""
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def differing_fields(
@@ -30,7 +26,7 @@ def differing_fields(
     A parameter that one copy does not have is a difference, a match key that it does not have is
     not.
     """
-    names = (browser_custom.keys() | server_custom.keys()) - _SERVER_ONLY
+    names = (browser_custom.keys() | server_custom.keys()) - SERVER_ONLY
     for name in sorted(names, key=str):
         if not _agree(name, browser_custom.get(name), server_custom.get(name)):
             yield f"custom_data.{shown_word(name)}"
@@ -72,6 +68,6 @@ def _values(given: Any) -> set[str]:
 
 
 def _hashed(value: str) -> str:
-    if _DIGEST.fullmatch(value):
+    if digests.DIGEST.fullmatch(value):
         return value
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()

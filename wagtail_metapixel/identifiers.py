@@ -14,13 +14,13 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from wagtail_metapixel.catalogue import DAY
+from wagtail_metapixel.digests import MARK
 
 # Meta's cookies
 
-_APPENDIX = r"(?:\.([A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?"
 _PREFIX = r"fb\.([1-9]?[0-9])\.([1-9][0-9]{12})\."
-_FBC = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){_APPENDIX}")
-_FBP = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){_APPENDIX}")
+_FBC = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){MARK}")
+_FBP = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){MARK}")
 
 
 _AT_START = str(int(time.time() * 1000))

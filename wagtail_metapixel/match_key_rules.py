@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from wagtail_metapixel import catalogue, match_keys, personal_data
+from wagtail_metapixel import catalogue, digests, match_keys, personal_data
 from wagtail_metapixel.personal_data import shown_word
 from wagtail_metapixel.subjects import Subject, written
 
@@ -14,14 +14,11 @@ EMPTY_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 # Match keys
 
-_DIGEST = re.compile(r"[0-9a-f]{64}(\.([A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?")
+_DIGEST = re.compile(rf"{digests.DIGEST.pattern}{digests.MARK}")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _FOREIGN_LENGTHS = frozenset({32, 40, 128})
 _SHORTEST_DIGEST = 33
 """A shorter text of hex digits may be a name or a telephone number."""
-
-
-_OTHER_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def _is_too_little(subject: Subject) -> bool:
@@ -46,7 +43,7 @@ def _is_usable(subject: Subject, key: str) -> bool:
     if known.hashed == "required":
         return any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in values)
     if known.hashed == "forbidden":
-        return any(not _OTHER_DIGEST.fullmatch(written(value)) for value in values)
+        return any(not digests.ANY_CASE.fullmatch(written(value)) for value in values)
     return bool(values)
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from django.utils.functional import Promise
 
-from wagtail_metapixel import phone_numbers
+from wagtail_metapixel import digests, phone_numbers
 from wagtail_metapixel.catalogue import SERIOUS_NEAR_MISS, Problem, nearest
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.identifiers import Fbc, Fbp
@@ -115,7 +115,7 @@ def hash_value(normalised: str) -> str:
     """Return the SHA-256 of a normalised value, 64 lower-case hex; a digest stays as it is."""
     if not normalised:
         raise ValueError("An empty value is never hashed.")
-    if len(normalised) == 64 and _DIGEST.fullmatch(normalised):
+    if len(normalised) == 64 and digests.DIGEST.fullmatch(normalised):
         return normalised
     digest: str = _sha256(normalised.encode()).hexdigest()
     return digest
@@ -189,7 +189,7 @@ def _hashing(entry: _Field) -> ToWire:
     def to_wire(text: str, region: str | None, country: str | None) -> list[str] | None:
         if len(text) < 32:
             value = normaliser(text, region, country) if text else None
-        elif len(text) == 64 and _DIGEST.fullmatch(text):
+        elif len(text) == 64 and digests.DIGEST.fullmatch(text):
             return [text]
         else:
             value = _long_value(entry, text, region, country)
@@ -263,8 +263,6 @@ def _country_of(user_data: Mapping[str, Any]) -> str | None:
 
 # From anything to a text
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_MARKED_DIGEST = re.compile(r"([0-9A-Fa-f]{64})(?:\.(?:[\w-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?", re.ASCII)
 _FOREIGN_DIGEST = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{128}")
 _INT_BITS_MAX = 128
 """Of a number that is somebody's id; of very long ones Python makes no text."""
@@ -281,7 +279,7 @@ def _value(entry: _Field, raw: Any, region: str | None, country: str | None) -> 
 
 def _long_value(entry: _Field, text: str, region: str | None, country: str | None) -> str | None:
     """Return what a text that is long enough for a digest stands for."""
-    if digest := _MARKED_DIGEST.fullmatch(text):
+    if digest := digests.MARKED.fullmatch(text):
         return digest[1].lower()
     if len(text) > RAW_MAX or (entry.key != "external_id" and _FOREIGN_DIGEST.fullmatch(text)):
         return None

@@ -19,7 +19,7 @@ from modelcluster.models import ClusterableModel
 from wagtail.contrib.settings.models import BaseSiteSetting, register_setting
 from wagtail.models import Orderable
 
-from wagtail_metapixel import keys
+from wagtail_metapixel import content_ids, keys
 
 PIXEL_ID = RegexValidator(
     r"\A[0-9]{5,20}\Z", _("A pixel id is a number of 5 to 20 digits, without spaces.")
@@ -58,11 +58,11 @@ class ContentIdScheme(models.TextChoices):
     """What a product object is called in ``content_ids`` and ``contents``."""
 
     #: Its primary key.
-    PK = "pk", _("Its primary key")
+    PK = content_ids.PK, _("Its primary key")
     #: An attribute, such as its SKU.
-    ATTRIBUTE = "attribute", _("One of its fields, like the SKU")
+    ATTRIBUTE = content_ids.ATTRIBUTE, _("One of its fields, like the SKU")
     #: A function of the site's own, named in the deployment settings.
-    FUNCTION = "function", _("A function of this site")
+    FUNCTION = content_ids.FUNCTION, _("A function of this site")
 
 
 @register_setting(icon="view")

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
+from wagtail_metapixel import digests
 from wagtail_metapixel.addresses import EMAIL
 from wagtail_metapixel.identifiers import Fbc, Fbp, public_ip
 from wagtail_metapixel.phone_numbers import ascii_digits, normalise_phone, phone_doubt
@@ -245,7 +246,7 @@ def plain_doubt(text: str) -> str | None:
     """Say what a text holds that no plain key may hold."""
     if "@" in text and EMAIL.search(text):
         return "holds an e-mail address, which is sent hashed only: as email"
-    if len(text) == 64 and _DIGEST.fullmatch(text):
+    if len(text) == 64 and digests.ANY_CASE.fullmatch(text):
         return "is a digest: Meta wants this key as it is"
     return None
 
@@ -253,7 +254,6 @@ def plain_doubt(text: str) -> str | None:
 # Keys of old offline events, and functions made to measure
 
 _DIGITS = re.compile(r"[0-9]+")
-_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def _first_letters(count: int) -> Normaliser:

@@ -86,6 +86,9 @@ _PARAMETERS = (
 )  # fmt: skip
 PARAMETERS: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in _PARAMETERS})
 
+SERVER_ONLY = frozenset(name for name, parameter in PARAMETERS.items() if parameter.server_only)
+"""Parameters that no browser gets to see."""
+
 REQUIRED_OF_ITEM = ("id", "quantity")
 _ITEM_PARAMETERS = (
     Parameter("id", "text", "id of the product, as in the catalogue", "has to be an id"),

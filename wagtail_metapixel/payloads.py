@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wagtail_metapixel.events import Event
-from wagtail_metapixel.parameters import PARAMETERS
+from wagtail_metapixel.parameters import SERVER_ONLY
 
 try:
     import orjson
@@ -25,10 +25,6 @@ VERSION = 1
 """Version of the stored bytes; a row of a version not known here waits for its code."""
 
 PARTNER_AGENT = "wagtail-metapixel"
-
-SERVER_ONLY = frozenset(name for name, parameter in PARAMETERS.items() if parameter.server_only)
-"""Parameters that no browser gets to see."""
-
 
 # json.dumps() makes a new encoder for each call that is not made with its defaults. What comes here
 # was built from plain values, so nothing in it can contain itself.

@@ -12,12 +12,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import Error, connections, router, transaction
+from django.db import Error, router
 from wagtail.models import Site
 
 from wagtail_metapixel import conf
@@ -31,6 +30,7 @@ from wagtail_metapixel.models import (
     PageViewMirror,
 )
 from wagtail_metapixel.order_totals import ValuePolicy
+from wagtail_metapixel.savepoints import savepoint_if_inside
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -166,11 +166,7 @@ def access_token(pixel_id: str) -> str:
 
 def _read() -> Snapshot:
     alias = router.db_for_read(MetaPixelSettings) or "default"
-    # A failing SELECT would spoil the caller's own transaction on PostgreSQL.
-    shield = (
-        transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
-    )
-    with shield:
+    with savepoint_if_inside(alias):
         settings_by_site = {
             row.site_id: row
             for row in MetaPixelSettings.objects.using(alias).prefetch_related("pixels")

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import transaction
 from django.http import HttpRequest
 from wagtail.models import Site
 
@@ -42,6 +41,7 @@ from wagtail_metapixel.events import Event
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import Twin
 from wagtail_metapixel.recording import Tracked
+from wagtail_metapixel.savepoints import savepoint_if_inside
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, Visitor
 
@@ -223,9 +223,7 @@ def _speaks_for(held: Capture, kept: Visitor) -> bool:
 
 
 def _recalled(key: keys.Key, using: str) -> Visitor | None:
-    # A failing SELECT, too, would spoil the caller's own transaction on PostgreSQL.
-    inside = connections[using].in_atomic_block
-    with transaction.atomic(using=using) if inside else nullcontext():
+    with savepoint_if_inside(using):
         return visitors.recall(key, using=using)
 
 

@@ -31,13 +31,7 @@ STANDARD_EVENTS: Final = frozenset(
         "ViewContent",
     }
 )
-#: Names that Meta's own script and beta features use.
-RESERVED_EVENTS: Final = frozenset(
-    {"AppendAttribution", "AppendValue", "Microdata", "PixelInitialized", "SubscribedButtonClick"}
-)
 VALUE_EVENTS: Final = frozenset({"Purchase"})
-#: Catalogue ads find the product only if these name it.
-CATALOG_EVENTS: Final = frozenset({"AddToCart", "Purchase", "Search", "ViewContent"})
 #: The names documented for business messaging; every other one is refused.
 MESSAGING_EVENTS: Final = frozenset(
     {"AddToCart", "InitiateCheckout", "LeadSubmitted", "Purchase", "ViewContent"}
@@ -88,9 +82,6 @@ MAX_DEPTH: Final = 12
 DEDUPLICATION_WINDOW: Final = 2 * DAY
 BROWSER_PREFERRED_WITHIN: Final = 300
 OFFLINE_DEDUPLICATION_WINDOW: Final = 7 * DAY
-#: Seconds after which events are of less, and of hardly any, use to Meta.
-FRESH_FOR: Final = 3600
-STALE_AFTER: Final = DAY
 
 
 class MatchKey(NamedTuple):
@@ -164,18 +155,6 @@ CONTENT_TYPES: Final = {
     "brand": "string",
     "category": "string",
 }
-PRODUCT_TYPES: Final = frozenset({"product", "product_group"})
-VERTICAL_TYPES: Final = frozenset(
-    {
-        "hotel",
-        "flight",
-        "destination",
-        "vehicle",
-        "home_listing",
-        "media_title",
-        "local_service_business",
-    }
-)
 _SEGMENTS: Final = ("business", "business_line", "product_area", "medium")
 CHOICES: Final = {
     "delivery_category": frozenset({"in_store", "curbside", "home_delivery"}),
