@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
 
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--tb=short")
+UNIT = (*PYTEST, "--numprocesses=auto")
+"""For the suites whose tests need neither a port nor a browser of their own."""
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 OLDEST_NODE = 20
 TIDYING_SECONDS = 10  # less than suicide_timeout in tox.ini
@@ -155,7 +157,7 @@ def all_suites() -> list[Suite]:
             commands=[("node", "--test", *javascript_tests())],
             missing=node_missing,
         ),
-        Suite(name="unit", about="everything that needs nothing, on SQLite", commands=[PYTEST]),
+        Suite(name="unit", about="everything that needs nothing, on SQLite", commands=[UNIT]),
         Suite(
             name="example",
             about="the example shop, with its own settings",
@@ -170,7 +172,7 @@ def all_suites() -> list[Suite]:
         Suite(
             name="postgres",
             about="the unit suite and what only PostgreSQL can do, on PostgreSQL",
-            commands=[(*PYTEST, "-m", "not (browser or packaging)")],
+            commands=[(*UNIT, "-m", "not (browser or packaging)")],
             missing=postgres_missing,
             around=postgres,
         ),
@@ -220,7 +222,7 @@ def matrix_suite(row: str) -> Suite:
     return Suite(
         name=row,
         about="matrix: the unit suite with these versions",
-        commands=[(sys.executable, "-m", "tox", "run", "-q", "-e", row, "--", *PYTEST[3:])],
+        commands=[(sys.executable, "-m", "tox", "run", "-q", "-e", row, "--", *UNIT[3:])],
         missing=functools.partial(interpreter_missing, f"3.{python}"),
     )
 

@@ -48,7 +48,7 @@ def test_every_check_is_registered(settings):
     [
         ("ACCESS_TOKENS", "pasted-token"),
         ("ENCRYPTION_KEYS", ["short"]),
-        ("ENCRYPTION_KEYS", Fernet.generate_key().decode()),
+        pytest.param("ENCRYPTION_KEYS", Fernet.generate_key().decode(), id="a key, not a list"),
         ("DELIVERY", "celery"),
         ("GRAPH_URL", "http://graph.facebook.com"),
         ("GRAPH_VERSION", "latest"),

@@ -324,7 +324,11 @@ def test_a_quantity_is_a_whole_number_of_one_or_more(quantity, expected):
         assert not only(problems).fatal
 
 
-@pytest.mark.parametrize("identifier", [ABSENT, None, "", "  ", [], object()], ids=str)
+@pytest.mark.parametrize(
+    "identifier",
+    [pytest.param(ABSENT, id="absent"), None, "", "  ", [], pytest.param(object(), id="an object")],
+    ids=str,
+)
 def test_an_item_without_id_is_what_meta_refuses(identifier):
     item = {"quantity": 1} | ({} if identifier is ABSENT else {"id": identifier})
     _data, problems = lead(contents=[item])
@@ -361,7 +365,11 @@ def test_a_bad_price_is_told_under_its_own_word():
     assert {problem.field for problem in problems} == {"contents.price"}
 
 
-@pytest.mark.parametrize("price", [-1, "1,50", float("nan"), Decimal("Infinity"), object()], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "price",
+    [-1, "1,50", float("nan"), Decimal("Infinity"), pytest.param(object(), id="an object")],
+    ids=str,
+)
 def test_a_bad_price_leaves_the_item(price):
     data, problems = purchase(contents=[{"id": "A", "quantity": 1, "item_price": price}])
     assert data["contents"] == [{"id": "A", "quantity": 1}]
@@ -499,7 +507,9 @@ def test_a_text_is_cleaned(given, expected):
     json.dumps(data).encode()
 
 
-@pytest.mark.parametrize("given", [b"x", ["x"], {"a": 1}, 1.5, True, object()], ids=str)
+@pytest.mark.parametrize(
+    "given", [b"x", ["x"], {"a": 1}, 1.5, True, pytest.param(object(), id="an object")], ids=str
+)
 def test_what_is_no_text_is_the_developers_mistake(given):
     data, problems = lead(content_name=given)
     assert data == {}

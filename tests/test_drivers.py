@@ -71,6 +71,7 @@ def busy():
 # Starting
 
 
+@pytest.mark.django_db  # a receiver of Django's asks connections that earlier tests left open
 def test_no_thread_starts_in_tests():
     assert not drivers.may_start()
     request_started.send(sender=None)

@@ -57,7 +57,19 @@ def test_proxy_of_an_object_is_the_same_key():
 
 @pytest.mark.parametrize(
     "key",
-    [Group(), AnonymousUser(), "", (), True, 1.5, b"17", None, object(), {"pk": 1}, (1, None)],
+    [
+        Group(),
+        pytest.param(AnonymousUser(), id="nobody"),
+        "",
+        (),
+        True,
+        1.5,
+        b"17",
+        None,
+        pytest.param(object(), id="an object"),
+        {"pk": 1},
+        (1, None),
+    ],
     ids=repr,
 )
 def test_what_has_no_stable_text_is_refused_by_the_name_of_the_argument(key):

@@ -39,7 +39,9 @@ def test_a_text_can_be_read(raw, expected):
     assert texts.readable(raw) == expected
 
 
-@pytest.mark.parametrize("raw", [None, True, 1.5, b"x", ["x"], object()], ids=str)
+@pytest.mark.parametrize(
+    "raw", [None, True, 1.5, b"x", ["x"], pytest.param(object(), id="an object")], ids=str
+)
 def test_what_is_no_text_is_refused(raw):
     with pytest.raises(RefusedError):
         texts.readable(raw)
