@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A name stands for a module, or for a package and everything in it.
 FLOORS: list[set[str]] = [
     {"exceptions", "catalogue", "currencies", "meta_errors", "findings", "signals", "digests"},
-    {"parameters", "match_keys", "savepoints"},
+    {"parameters", "match_keys", "savepoints", "redaction"},
     {"addresses", "identifiers", "amounts", "texts", "places", "phone_numbers"},
     {"normalisers", "order_totals", "personal_data", "subjects"},
     {

@@ -720,30 +720,6 @@ def test_objects_too_deep_and_numbers_too_long_are_borne():
 
 
 @pytest.mark.parametrize(
-    ("word", "shown"),
-    [
-        ("Purchase", "Purchase"),
-        ("My own-event_2", "My own-event_2"),
-        (EMAIL, "?"),
-        ("tel48601234567", "?"),
-        ("48601234567", "?"),
-        ("x" * 51, "?"),
-        (7, "?"),
-    ],
-)
-def test_a_word_that_may_be_personal_is_not_shown(word, shown):
-    assert personal_data.shown_word(word) == shown
-
-
-@pytest.mark.parametrize(
-    ("event_id", "shown"),
-    [("a-1", True), (DIGEST, True), (EMAIL, False), ("48601234567", False), ("a b", False)],
-)
-def test_an_id_that_may_be_personal_is_not_shown(event_id, shown):
-    assert personal_data.shown_id(event_id) == (event_id if shown else "")
-
-
-@pytest.mark.parametrize(
     ("key", "personal"),
     [
         *((key, True) for key in ("tel", "mobile", "mobile_no", "userMobile", "customerPhone")),

@@ -156,6 +156,12 @@ def test_what_became_of_an_event_says_nothing_of_its_person(site, held, settings
             assert_clean(text)
 
 
+def test_the_arguments_of_a_call_show_nothing_in_a_traceback():
+    given = tracking._Given(EMAIL, None, None, None, {"email": EMAIL}, None, "website")
+    assert_clean(repr(given))
+    assert "website" in repr(given)
+
+
 def site_of(config):
     from wagtail.models import Site
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wagtail_metapixel import matching, phone_numbers
+from wagtail_metapixel import phone_numbers
 from wagtail_metapixel.matching import match, normalise
 from wagtail_metapixel.phone_numbers import ascii_digits, normalise_phone
 
@@ -32,7 +32,6 @@ def digest(digits):
 
 def test_the_extra_is_installed_where_the_tests_run():
     assert phone_numbers.HAS_PHONENUMBERS
-    assert matching.HAS_PHONENUMBERS
 
 
 @pytest.mark.parametrize("raw", ["+48 601 234 567", "0048601234567", "(+48) 601 234 567"])
@@ -61,6 +60,13 @@ def test_a_national_number_without_a_region_is_held_back(extra):
 def test_bare_digits_are_meta_s_own_form_on_a_site_without_region(extra):
     assert sent("16505551212") == digest("16505551212")
     assert sent("4792813113") == digest("4792813113")
+
+
+def test_bare_digits_are_national_where_the_country_is_known(extra):
+    expected = digest("48601234567") if extra else None
+    assert sent("601234567", country="PL") == expected
+    assert sent("48601234567", country="PL") == expected
+    assert sent("+48601234567", country="PL") == digest("48601234567")
 
 
 def test_bare_digits_are_national_on_a_site_with_region(extra):

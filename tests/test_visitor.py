@@ -374,7 +374,8 @@ def test_a_rotated_secret_still_opens_the_record(settings, person):
 
 
 def test_a_record_of_another_release_is_read_as_far_as_it_is_known(monkeypatch, person):
-    known = visitor.asdict
-    monkeypatch.setattr(visitor, "asdict", lambda value: {**known(value), "of_tomorrow": 1})
+    known = visitor.Visitor._asdict
+    later = {**known(person), "of_tomorrow": 1}
+    monkeypatch.setattr(visitor.Visitor, "_asdict", lambda _person: later)
     visitor.store(person, 17, using="default")
     assert visitor.recall(17, using="default") == person

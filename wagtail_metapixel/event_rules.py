@@ -15,7 +15,7 @@ from wagtail_metapixel import (
     personal_data,
 )
 from wagtail_metapixel.exceptions import EventError
-from wagtail_metapixel.personal_data import shown_word
+from wagtail_metapixel.redaction import shown_word
 from wagtail_metapixel.subjects import Subject, is_text, is_whole
 
 CLOCK_DRIFT = 60

@@ -8,7 +8,7 @@ from typing import Any
 
 from wagtail_metapixel import digests
 from wagtail_metapixel.parameters import SERVER_ONLY
-from wagtail_metapixel.personal_data import shown_word
+from wagtail_metapixel.redaction import shown_word
 from wagtail_metapixel.subjects import amount, written
 
 _SHARED_KEYS = ("external_id", "fbc", "fbp")

@@ -12,6 +12,7 @@ import socket
 import time
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from wagtail_metapixel.catalogue import DAY
 from wagtail_metapixel.digests import MARK
@@ -19,9 +20,6 @@ from wagtail_metapixel.digests import MARK
 # Meta's cookies
 
 _PREFIX = r"fb\.([1-9]?[0-9])\.([1-9][0-9]{12})\."
-_FBC = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){MARK}")
-_FBP = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){MARK}")
-
 
 _AT_START = str(int(time.time() * 1000))
 
@@ -32,71 +30,57 @@ def _is_past(milliseconds: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Fbc:
-    """Meta's click id, as the cookie ``_fbc`` holds it. ``str()`` gives the same bytes back."""
+class _MetaCookie:
+    """What both cookies have in common. ``str()`` gives the same bytes back."""
 
     index: int
     """Labels of the cookie's domain, less one."""
     created_ms: int
     payload: str
-    """The ``fbclid``; upper and lower case are different."""
     appendix: str | None = None
     """The mark of Meta's parameter builder."""
 
-    @classmethod
-    def parse(cls, text: str) -> Fbc | None:
-        """Return the click id in ``text``, ``None`` when anything about it is odd."""
-        parts = _FBC.fullmatch(text)
-        return cls(*_typed(parts)) if parts and _is_past(parts[2]) else None
+    _form: ClassVar[re.Pattern[str]]
 
-    @staticmethod
-    def is_valid(text: str) -> bool:
-        """Tell whether ``text`` is a click id, for less than :meth:`parse` costs."""
-        parts = _FBC.fullmatch(text)
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the value in ``text``, ``None`` when anything about it is odd."""
+        parts = cls._form.fullmatch(text)
+        if not parts or not _is_past(parts[2]):
+            return None
+        return cls(int(parts[1]), int(parts[2]), parts[3], parts[4])
+
+    @classmethod
+    def is_valid(cls, text: str) -> bool:
+        """Tell whether :meth:`parse` would find a value, for less than it costs."""
+        parts = cls._form.fullmatch(text)
         return parts is not None and _is_past(parts[2])
 
+    def __str__(self) -> str:
+        text = f"fb.{self.index}.{self.created_ms}.{self.payload}"
+        return f"{text}.{self.appendix}" if self.appendix else text
+
+
+class Fbc(_MetaCookie):
+    """Meta's click id, as the cookie ``_fbc`` holds it: the payload is the ``fbclid``.
+
+    Its upper and lower case are different.
+    """
+
+    __slots__ = ()
+    _form = re.compile(rf"{_PREFIX}([A-Za-z0-9_-]{{1,500}}){MARK}")
+
     @classmethod
-    def from_fbclid(cls, fbclid: str, *, created_ms: int, index: int = 1) -> Fbc | None:
+    def from_fbclid(cls, fbclid: str, *, created_ms: int, index: int = 1) -> Self | None:
         """Return the click id for the query parameter ``fbclid``, first seen at ``created_ms``."""
         return cls.parse(f"fb.{index}.{created_ms}.{fbclid}")
 
-    def __str__(self) -> str:
-        return _cookie_text(self)
 
+class Fbp(_MetaCookie):
+    """Meta's browser id, as the cookie ``_fbp`` holds it: the payload is 1 to 19 digits."""
 
-@dataclass(frozen=True, slots=True)
-class Fbp:
-    """Meta's browser id, as the cookie ``_fbp`` holds it. ``str()`` gives the same bytes back."""
-
-    index: int
-    created_ms: int
-    payload: str
-    """1 to 19 digits."""
-    appendix: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Fbp | None:
-        """Return the browser id in ``text``, ``None`` when anything about it is odd."""
-        parts = _FBP.fullmatch(text)
-        return cls(*_typed(parts)) if parts and _is_past(parts[2]) else None
-
-    @staticmethod
-    def is_valid(text: str) -> bool:
-        """Tell whether ``text`` is a browser id, for less than :meth:`parse` costs."""
-        parts = _FBP.fullmatch(text)
-        return parts is not None and _is_past(parts[2])
-
-    def __str__(self) -> str:
-        return _cookie_text(self)
-
-
-def _typed(parts: re.Match[str]) -> tuple[int, int, str, str | None]:
-    return int(parts[1]), int(parts[2]), parts[3], parts[4]
-
-
-def _cookie_text(cookie: Fbc | Fbp) -> str:
-    text = f"fb.{cookie.index}.{cookie.created_ms}.{cookie.payload}"
-    return f"{text}.{cookie.appendix}" if cookie.appendix else text
+    __slots__ = ()
+    _form = re.compile(rf"{_PREFIX}([0-9]{{1,19}}){MARK}")
 
 
 # Addresses of clients

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from wagtail_metapixel import catalogue, event_rules
 from wagtail_metapixel.findings import LEVELS, TEXTS, Level
 from wagtail_metapixel.halves import differing_fields
-from wagtail_metapixel.personal_data import shown_id, shown_word
+from wagtail_metapixel.redaction import shown_id, shown_word
 from wagtail_metapixel.subjects import Subject, amount, currency, written
 
 EXAMPLES = 5

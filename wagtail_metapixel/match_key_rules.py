@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from wagtail_metapixel import catalogue, digests, match_keys, personal_data
-from wagtail_metapixel.personal_data import shown_word
+from wagtail_metapixel.redaction import shown_word
 from wagtail_metapixel.subjects import Subject, written
 
 EMPTY_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

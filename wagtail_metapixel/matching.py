@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from django.utils.functional import Promise
 
-from wagtail_metapixel import digests, phone_numbers
+from wagtail_metapixel import digests
 from wagtail_metapixel.catalogue import SERIOUS_NEAR_MISS, Problem, nearest
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.identifiers import Fbc, Fbp
@@ -36,9 +36,6 @@ from wagtail_metapixel.normalisers import (
     prepared,
 )
 from wagtail_metapixel.places import country_code
-
-HAS_PHONENUMBERS = phone_numbers.HAS_PHONENUMBERS
-"""Whether the extra ``phone`` is installed."""
 
 
 def _sha256_of_python() -> Any:

@@ -32,8 +32,8 @@ Doubt = Callable[[str, str, str | None, str | None], str | None]
 """(text, its normal form, region, country) -> what is doubtful about it."""
 
 # Zero-width and direction marks, blanks that count as letters, and halves of surrogate pairs,
-# which have no UTF-8.
-_INVISIBLE = re.compile(
+# which have no UTF-8. Compiled at its first use: with characters beyond U+FFFF that takes long.
+_INVISIBLE = (
     "[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
     "\u2800\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]+"
 )
@@ -51,7 +51,7 @@ def prepared(text: str) -> str:
         or "\uffa0" in text or "\u2800" in text or "\u034f" in text
     )  # fmt: skip
     if blank or not text.isprintable():
-        text = _INVISIBLE.sub("", text)
+        text = re.sub(_INVISIBLE, "", text)
     return _normalize("NFC", text).strip()
 
 

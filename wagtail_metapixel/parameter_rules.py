@@ -7,7 +7,7 @@ from typing import Any
 
 from wagtail_metapixel import catalogue, parameters, personal_data
 from wagtail_metapixel.currencies import CURRENCIES
-from wagtail_metapixel.personal_data import shown_word
+from wagtail_metapixel.redaction import shown_word
 from wagtail_metapixel.subjects import (
     Subject,
     amount,

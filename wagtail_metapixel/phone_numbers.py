@@ -19,8 +19,8 @@ HAS_PHONENUMBERS = find_spec("phonenumbers") is not None
 """Whether the extra ``phone`` is installed."""
 
 UNCERTAIN = (
-    "has no country code: write it with + and the country code, or set the site's default region"
-    " and install the extra 'phone'"
+    "has no country code: write it with + and the country code, or install the extra 'phone' and"
+    " set the site's default region"
 )
 DIGITS_MAX = 15
 """Of the longest number there is (ITU-T E.164), without its +."""
@@ -64,7 +64,7 @@ def phone_doubt(text: str, value: str, region: str | None, country: str | None) 
     """Say of a number that was only stripped, not understood, that it cannot match anybody.
 
     Digits without a sign are Meta's own way to write a whole number, so they count as one unless
-    they begin with the zero of a national number, or the site says that its numbers are national.
+    they begin with the zero of a national number, or a country is known whose number they may be.
     """
     if text[0] == "+" or len(value) > DIGITS_MAX:  # the longer ones are digests
         return None
@@ -74,7 +74,7 @@ def phone_doubt(text: str, value: str, region: str | None, country: str | None) 
     digits = _NOT_DIGITS.sub("", text)
     if _is_international(text, digits):
         return None
-    return UNCERTAIN if digits.startswith("0") or region is not None else None
+    return UNCERTAIN if digits.startswith("0") or region is not None or country else None
 
 
 def ascii_digits(text: str) -> str:

@@ -15,7 +15,7 @@ from wagtail_metapixel.consent import Decision, Reason
 from wagtail_metapixel.events import Event
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import OutboxEvent, State, Twin
-from wagtail_metapixel.personal_data import shown_word
+from wagtail_metapixel.redaction import shown_word
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Visitor
 

@@ -84,14 +84,14 @@ class SiteConfig(NamedTuple):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Snapshot:
-    """All sites at one moment."""
+    """All sites at one moment. Its ``repr`` holds nothing: the key is a secret."""
 
     sites: tuple[SiteConfig, ...] = ()
     installation_key: bytes = b""
     taken_at: float = 0.0
-    rendered: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    rendered: dict[Any, Any] = field(default_factory=dict)
     """Markup that follows from this snapshot alone, so that it lives exactly as long."""
 
     def site(self, site_pk: int) -> SiteConfig | None:

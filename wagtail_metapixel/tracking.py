@@ -9,10 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -136,17 +135,20 @@ def remember(request: HttpRequest, key: keys.Key, *, using: str | None = None) -
 # track(), step by step
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(NamedTuple):
     """The keyword arguments of :func:`track`."""
 
-    key: keys.Key | None = None
-    site: Site | None = None
-    visitor: Visitor | None = None
-    consent: str | None = None
-    user_data: Mapping[str, Any] | None = field(default=None, repr=False)
-    event_time: datetime | float | None = None
-    action_source: str = "website"
+    key: keys.Key | None
+    site: Site | None
+    visitor: Visitor | None
+    consent: str | None
+    user_data: Mapping[str, Any] | None
+    event_time: datetime | float | None
+    action_source: str
+
+    def __repr__(self) -> str:
+        # Error reports print the arguments of functions, and the key or user_data is a person's.
+        return f"_Given(action_source={self.action_source!r})"
 
 
 def _track(

@@ -13,7 +13,6 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -174,8 +173,7 @@ def _browser_visitor(held: Capture, site: SiteConfig, decision: Decision, body: 
     fbp, fbc = Fbp.parse(_text(body, "fbp")), Fbc.parse(_text(body, "fbc"))
     url = _text(body, "url")
     own = visitor.host_of(url) in site.own_hosts
-    return replace(
-        person,
+    return person._replace(
         url=(addresses.clean_url(url, keep_query=None) or "") if own else person.url,
         referrer=addresses.clean_url(_text(body, "referrer"), keep_query=None) or "",
         fbp=str(fbp) if fbp else person.fbp,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ class _Address(NamedTuple):
     netloc: str = ""
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, eq=False)
 class Capture:
     """A raw copy of a request, and the one mutable holder that travels with it.
 
@@ -112,22 +112,26 @@ class Capture:
         return self._address
 
 
-@dataclass(frozen=True, kw_only=True)
-class Visitor:
+class Visitor(NamedTuple):
     """An immutable snapshot of a person's request. Empty texts mean: not known."""
 
     site_pk: int
     host: str
-    url: str = field(default="", repr=False)
-    referrer: str = field(default="", repr=False)
-    client_ip_address: str = field(default="", repr=False)
-    client_user_agent: str = field(default="", repr=False)
-    fbp: str = field(default="", repr=False)
-    fbc: str = field(default="", repr=False)
-    session: str = field(default="", repr=False)
+    url: str = ""
+    referrer: str = ""
+    client_ip_address: str = ""
+    client_user_agent: str = ""
+    fbp: str = ""
+    fbc: str = ""
+    session: str = ""
     """Digest of the session cookie."""
     consent: str = "unknown"
-    consent_proof: str = field(default="", repr=False)
+    consent_proof: str = ""
+
+    def __repr__(self) -> str:
+        # For logs and error reports: nothing of the person.
+        about = f"site_pk={self.site_pk}, host={self.host!r}, consent={self.consent!r}"
+        return f"Visitor({about})"
 
     def user_data(self) -> dict[str, str]:
         """Return what Meta calls customer information, unhashed keys only."""
@@ -263,7 +267,7 @@ def store(visitor: Visitor, key: keys.Key, *, using: str) -> None:
     VisitorRecord.objects.using(using).create(
         key_digest=_record_digest(key, snapshot),
         site_pk=visitor.site_pk,
-        data=keys.encrypt(json.dumps(asdict(visitor)).encode()),
+        data=keys.encrypt(json.dumps(visitor._asdict()).encode()),
         digests=" ".join(visitor.digests(snapshot)),
         expires_at=timezone.now() + RECORD_LIFETIME,
     )
@@ -281,8 +285,9 @@ def recall(key: keys.Key, *, using: str) -> Visitor | None:
     if not data:
         return None
     # Another release, still or again at work during a deploy, may know other fields.
-    known = {item.name for item in fields(Visitor)}
-    return Visitor(**{name: value for name, value in json.loads(data).items() if name in known})
+    return Visitor(
+        **{name: value for name, value in json.loads(data).items() if name in Visitor._fields}
+    )
 
 
 def _record_digest(key: keys.Key, snapshot: Snapshot) -> str:
