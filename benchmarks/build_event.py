@@ -122,7 +122,7 @@ def ours(bought: Iterable[Purchase]) -> bytes:
             custom_data=custom_data,
             event_source_url=addresses.clean_url(purchase.url, keep_query=None) or "",
         )
-        rows.append((payloads.server_event(event), payloads.dump(user_data)))
+        rows.append((payloads.server_event(event), payloads.dump_texts(user_data)))
     return payloads.request_body(rows)
 
 

@@ -559,3 +559,14 @@ def test_without_a_fast_sha_256_the_standard_library_serves(monkeypatch):
 
     monkeypatch.setattr(matching.importlib, "import_module", refuse)
     assert matching._sha256_of_python() is hashlib.sha256
+
+
+def test_a_place_that_was_met_before_is_read_the_same_and_as_a_list_of_its_own():
+    person = {"city": "New York", "state": "New York", "zip": "100011234", "country": "US"}
+    first, _problems = match(person)
+    first["ct"].append("spoilt")
+    again, _problems = match(person)
+    assert again == match({key: [value] for key, value in person.items()})[0]
+    elsewhere, _problems = match({**person, "country": "GB"})
+    assert elsewhere["st"] != again["st"]
+    assert elsewhere["zp"] != again["zp"]

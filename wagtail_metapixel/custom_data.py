@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from wagtail_metapixel import amounts, catalogue, parameters, texts
@@ -114,11 +115,11 @@ def _without_sign(params: Mapping[str, Any]) -> Mapping[str, Any]:
 def _derive(data: dict[str, Any]) -> None:
     contents = data["contents"]
     if "content_ids" not in data:
-        data["content_ids"] = list(dict.fromkeys([item["id"] for item in contents]))
+        data["content_ids"] = list(dict.fromkeys(map(itemgetter("id"), contents)))
     if "content_type" not in data:
         data["content_type"] = "product"
     if "num_items" not in data:
-        data["num_items"] = sum([item["quantity"] for item in contents])
+        data["num_items"] = sum(map(itemgetter("quantity"), contents))
 
 
 def _derive_contents(data: dict[str, Any]) -> None:

@@ -12,4 +12,7 @@ MARK = r"(?:\.([A-Za-z0-9_-]{8}|AQ|Ag|Aw|BA|BQ|Bg))?"
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 ANY_CASE = re.compile(r"[0-9A-Fa-f]{64}")
+HEX = re.compile("[0-9A-Fa-f]+")
+FOREIGN_LENGTHS = frozenset({32, 40, 128})
+"""Hex digits of MD5, SHA-1 and SHA-512, which Meta does not take."""
 MARKED = re.compile(rf"([0-9A-Fa-f]{{64}}){MARK}")

@@ -15,8 +15,6 @@ EMPTY_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 # Match keys
 
 _DIGEST = re.compile(rf"{digests.DIGEST.pattern}{digests.MARK}")
-_HEX = re.compile(r"[0-9A-Fa-f]+")
-_FOREIGN_LENGTHS = frozenset({32, 40, 128})
 _SHORTEST_DIGEST = 33
 """A shorter text of hex digits may be a name or a telephone number."""
 
@@ -101,9 +99,9 @@ def _digest_fault(value: Any) -> str:
         return "match_key_empty_hash"
     if _DIGEST.fullmatch(value):
         return ""
-    if not _HEX.fullmatch(value) or value.isdigit():
+    if not digests.HEX.fullmatch(value) or value.isdigit():
         return "match_key_unhashed"
-    if len(value) in _FOREIGN_LENGTHS:
+    if len(value) in digests.FOREIGN_LENGTHS:
         return "match_key_foreign_digest"
     return "match_key_malformed" if len(value) >= _SHORTEST_DIGEST else "match_key_unhashed"
 

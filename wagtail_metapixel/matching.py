@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import ipaddress
-import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
@@ -77,11 +76,9 @@ def match(
     country = _only_country(user_data)
     for name, raw in user_data.items():
         # A dozen times per event, and nearly always one good text: no detours.
-        quick = _QUICK.get(name) if type(raw) is str else None
-        if quick is not None:
-            key, to_wire = quick
-            text = raw.strip() if raw.isascii() else _prepared(key, raw)
-            value = to_wire(text, region, country)
+        if type(raw) is str and name in _QUICK:
+            key, to_wire = _QUICK[name]
+            value = to_wire(raw.strip() if raw.isascii() else _prepared(key, raw), region, country)
             if value is not None and key not in found:
                 found[key] = value
                 continue
@@ -260,7 +257,6 @@ def _country_of(user_data: Mapping[str, Any]) -> str | None:
 
 # From anything to a text
 
-_FOREIGN_DIGEST = re.compile(r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{128}")
 _INT_BITS_MAX = 128
 """Of a number that is somebody's id; of very long ones Python makes no text."""
 
@@ -276,9 +272,12 @@ def _value(entry: _Field, raw: Any, region: str | None, country: str | None) -> 
 
 def _long_value(entry: _Field, text: str, region: str | None, country: str | None) -> str | None:
     """Return what a text that is long enough for a digest stands for."""
-    if digest := digests.MARKED.fullmatch(text):
+    if len(text) > 63 and (digest := digests.MARKED.fullmatch(text)):
         return digest[1].lower()
-    if len(text) > RAW_MAX or (entry.key != "external_id" and _FOREIGN_DIGEST.fullmatch(text)):
+    if len(text) > RAW_MAX:
+        return None
+    is_foreign = len(text) in digests.FOREIGN_LENGTHS and digests.HEX.fullmatch(text)
+    if is_foreign and entry.key != "external_id":
         return None
     return entry.normaliser(text, region, country)
 
@@ -343,16 +342,36 @@ def _fields() -> Iterator[tuple[str, _Field]]:
 
 _FIELDS = dict(_fields())
 
-# The one digest worth remembering: there are few countries, and they name nobody.
+_PLACES = frozenset({"ct", "st", "zp"})
+"""Keys whose digests are worth remembering: there are few places, and they name nobody."""
 _digest_of_country = lru_cache(maxsize=256)(hash_value)
+
+
+def _remembering(entry: _Field) -> ToWire:
+    """Return what :func:`_hashing` does, but asked again for a short text answers at once."""
+    to_wire = _hashing(entry)
+    remembered = lru_cache(maxsize=1024)(to_wire)
+
+    def of_place(text: str, region: str | None, country: str | None) -> list[str] | None:
+        is_short = len(text) < 32  # what is remembered has a bound
+        found = (remembered if is_short else to_wire)(text, region, country)
+        return None if found is None else [*found]  # a list of each event's own
+
+    return of_place
 
 
 def _country_to_wire(_text: str, _region: str | None, country: str | None) -> list[str] | None:
     return [_digest_of_country(country)] if country else None
 
 
+def _to_wire(entry: _Field) -> ToWire:
+    if not entry.hashed:
+        return entry.normaliser
+    return _remembering(entry) if entry.key in _PLACES else _hashing(entry)
+
+
 _QUICK: Mapping[str, tuple[str, ToWire]] = {
-    name: (entry.key, _hashing(entry) if entry.hashed else entry.normaliser)
+    name: (entry.key, _to_wire(entry))
     for name, entry in _FIELDS.items()
     if entry.many or not entry.hashed
 } | {"country": ("country", _country_to_wire)}

@@ -67,7 +67,9 @@ _DASH = re.compile("[-\u2010-\u2015\u2212\uff0d]")
 
 
 def _email(text: str, _region: str | None, _country: str | None) -> str | None:
-    text = _composed(text.lower())
+    text = text.lower()
+    if not text.isascii():
+        text = _normalize("NFC", text)
     return text if len(text) <= 320 and _EMAIL.fullmatch(text) else None
 
 

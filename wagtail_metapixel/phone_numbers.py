@@ -32,7 +32,7 @@ _PAUSE = re.compile("[,;*#\uff0c\uff1b\u060c\u3001]")
 _NOT_DIGITS = re.compile(r"[^0-9]+")
 _SCHEME = re.compile(r"tel:[\s/]*", re.IGNORECASE)
 _PLUS = re.compile(r"[\s(]*[+\uff0b]")
-_SIGNS = str.maketrans("", "", " ()-./")
+_SIGNS = b" ()-./"
 _TRUNK_ZERO = re.compile(r"\(\s*0\s*\)")
 _ZERO_STAYS = frozenset({"39", "378", "379"})
 """Italy, San Marino and the Vatican, where the zero is dialled from abroad, too."""
@@ -44,7 +44,7 @@ def normalise_phone(text: str, region: str | None, country: str | None) -> str |
     ``country`` is the person's, ``region`` the site's, either as two letters or unknown.
     """
     if text[0] == "+" and text.isascii():
-        digits = text[1:].translate(_SIGNS)
+        digits = text[1:].encode().translate(None, _SIGNS).decode()
         # A zero in brackets is dialled at home only.
         if digits.isdecimal() and not ("(" in text and _TRUNK_ZERO.search(text)):
             return _of_a_length(digits)

@@ -56,7 +56,7 @@ def rows(
     max_age = source.max_age if source else catalogue.MAX_AGE
     expires_at, twin_expires_at = outbox.deadlines(event.event_time, max_age, twin)
     reason = "; ".join(map(_in_words, (problem for problem in problems if problem.fatal)))[:500]
-    event_bytes, user_bytes = payloads.server_event(event), payloads.dump(user_data)
+    event_bytes, user_bytes = payloads.server_event(event), payloads.dump_texts(user_data)
     digests = " ".join(_digests(person, user_data))
     return [
         OutboxEvent(
