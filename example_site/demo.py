@@ -50,18 +50,25 @@ def arguments(argv=None):
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument(
         "--port",
-        type=int,
+        type=port,
         default=os.environ.get("EXAMPLE_PORT") or "8000",
         help="of the shop; also EXAMPLE_PORT",
     )
     parser.add_argument(
         "--sandbox-port",
-        type=int,
+        type=port,
         default=os.environ.get("EXAMPLE_SANDBOX_PORT") or "8001",
         help="of the stand-in for Meta; also EXAMPLE_SANDBOX_PORT",
     )
     parser.add_argument("--no-walk", action="store_true", help="leave the shop to yourself")
     return parser.parse_args(argv)
+
+
+def port(text):
+    """Read the number of a port; the system's own choice, 0, would not be known to the shop."""
+    if not (text.isdecimal() and text.isascii() and 0 < int(text) < 65_536):
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return int(text)
 
 
 def refuse_taken_ports(options):
@@ -87,7 +94,8 @@ def other_ports(taken):
     """A free port for each name, near the taken one."""
     free = {}
     for name, port in taken.items():
-        nearby = (each for each in range(port + 80, 65_536) if each not in free.values())
+        candidates = [*range(port + 80, 65_536), *range(8080, port)]
+        nearby = (each for each in candidates if each not in free.values())
         free[name] = next(each for each in nearby if not processes.is_taken(each))
     return free
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import importlib
 import ipaddress
+import os
 import re
 import socket
 
+import hypothesis
 import pytest
+
+# A test is no slower because the machine is busy; benchmarks measure time. In CI the same examples
+# are drawn in each run.
+CALM = {
+    "deadline": None,
+    "suppress_health_check": [hypothesis.HealthCheck.too_slow],
+}
+hypothesis.settings.register_profile("calm", **CALM)
+hypothesis.settings.register_profile("calm-ci", derandomize=True, database=None, **CALM)
+hypothesis.settings.load_profile("calm-ci" if os.environ.get("CI") else "calm")
 
 LOCAL_NAMES = {"", "localhost", "testserver"}
 
@@ -77,11 +89,15 @@ def no_outside_network():
 
 @pytest.fixture(autouse=True)
 def no_memory_of_other_tests():
-    """Forget the snapshot of the settings each process keeps for seconds."""
+    """Forget the snapshot of the settings, the counters, and the cache, which counts requests."""
     site_settings = importlib.import_module("wagtail_metapixel.site_settings")
-    site_settings.clear()
+    counters = importlib.import_module("wagtail_metapixel.counters")
+    cache = importlib.import_module("django.core.cache").cache
+    for memory in (site_settings, counters, cache):
+        memory.clear()
     yield
-    site_settings.clear()
+    for memory in (site_settings, counters):
+        memory.clear()
 
 
 @pytest.fixture

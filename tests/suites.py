@@ -95,6 +95,11 @@ def postgres_missing() -> str:
     return "needs PostgreSQL: apt-get install postgresql, or set METAPIXEL_POSTGRES_URL"
 
 
+def nginx_missing() -> str:
+    found = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    return "" if found else "needs nginx: apt-get install nginx-light"
+
+
 def interpreter_missing(version: str) -> str:
     """Ask it to run: pyenv leaves a shim on the PATH for versions that are not switched on."""
     if output_of(f"python{version}", "-c", "import sys; print(sys.version)").startswith(version):
@@ -166,13 +171,13 @@ def all_suites() -> list[Suite]:
         ),
         Suite(
             name="wheel",
-            about="the wheel in a fresh environment, and the README typed as it stands",
+            about="the wheel in a fresh environment, and the README's blocks typed into a fresh project",
             commands=[(*PYTEST, "-m", "packaging")],
         ),
         Suite(
             name="postgres",
             about="the unit suite and what only PostgreSQL can do, on PostgreSQL",
-            commands=[(*UNIT, "-m", "not (browser or packaging)")],
+            commands=[(*UNIT, "-m", "not (browser or packaging or nginx)")],
             missing=postgres_missing,
             around=postgres,
         ),
@@ -186,6 +191,12 @@ def all_suites() -> list[Suite]:
             ],
             missing=chromium_missing,
             around=browser,
+        ),
+        Suite(
+            name="nginx",
+            about="what has to pass through a real nginx",
+            commands=[(*PYTEST, "-m", "nginx", "tests/nginx")],
+            missing=nginx_missing,
         ),
         *map(matrix_suite, other_rows()),
     ]

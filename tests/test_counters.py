@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import os
 import threading
 
@@ -14,11 +15,13 @@ ITEM = Item(counters.WITHHELD, "consent unknown", "Purchase", 1)
 OTHER = Item(counters.FAILED, "OperationalError")
 
 
+NOON = datetime.datetime(2026, 5, 4, 12, tzinfo=datetime.UTC)
+
+
 @pytest.fixture(autouse=True)
-def _nothing_counted():
-    counters.clear()
-    yield
-    counters.clear()
+def _at_noon(monkeypatch):
+    """One day, whenever the tests run: there is a row for each."""
+    monkeypatch.setattr(counters.timezone, "now", lambda: NOON)
 
 
 def table():

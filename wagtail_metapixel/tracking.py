@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import transaction
+from django.db import connections, transaction
 from django.http import HttpRequest
 from wagtail.models import Site
 
@@ -155,10 +155,7 @@ def _track(
     name: str, request: HttpRequest | None, given: _Given, params: Mapping[str, Any], using: str
 ) -> Tracked:
     event_name = catalogue.check_event_name(name)
-    if not isinstance(given.action_source, str):
-        raise EventError("action_source", "has to be a text, such as website")
-    if given.consent is not None and given.consent not in list(Choice):
-        raise EventError("consent", f"has to be one of {', '.join(Choice)}")
+    _check_types(request, given, using)
     held, person = _whose(request, given, using)
     if held is None and person is None and given.consent is None:
         return recording.withheld(event_name, None, Reason.NO_VISITOR)
@@ -191,6 +188,21 @@ def _track(
             held, event, decision.pixels, using=using, may_tell=once if keyed else None
         )
     return recording.recorded(event, site, reason)
+
+
+def _check_types(request: HttpRequest | None, given: _Given, using: str) -> None:
+    if request is not None and not hasattr(request, "META"):
+        raise EventError("request", "has to be the visitor's HttpRequest, or None")
+    if not isinstance(given.site, Site | None):
+        raise EventError("site", "has to be a Wagtail Site, or None")
+    if not isinstance(given.visitor, Visitor | None):
+        raise EventError("visitor", "has to be a Visitor, or None")
+    if given.consent is not None and given.consent not in list(Choice):
+        raise EventError("consent", f"has to be one of {', '.join(Choice)}")
+    if not isinstance(given.action_source, str):
+        raise EventError("action_source", "has to be a text, such as website")
+    if using not in connections:
+        raise EventError("using", "names no database of this project")
 
 
 def _whose(

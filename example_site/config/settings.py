@@ -92,7 +92,7 @@ def with_full_page_cache(middleware):
     ]
 
 
-CACHE_MIDDLEWARE_SECONDS = 60
+CACHE_MIDDLEWARE_SECONDS = 600
 if EXAMPLE_FULL_PAGE_CACHE:
     MIDDLEWARE = with_full_page_cache(MIDDLEWARE)
 

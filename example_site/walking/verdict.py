@@ -89,7 +89,7 @@ class Verdict:
             return f"{count} events, {len(self.faults)} faults."
         return (
             f"{count} events, each once from the browser and once from the server, equal in "
-            "parameters and match keys. Nothing unexpected."
+            "parameters and in the match keys that both carry. Nothing unexpected."
         )
 
 

@@ -61,8 +61,8 @@ def new_shop(sandbox, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shop(new_shop):
-    """The shop as it comes: the bank's webhook arrives two seconds after the payment."""
-    with new_shop("shop", EXAMPLE_WEBHOOK_DELAY="2") as running:
+    """The shop with a bank whose webhook arrives well after the shopper's return."""
+    with new_shop("shop", EXAMPLE_WEBHOOK_DELAY="4") as running:
         yield running
 
 

@@ -36,6 +36,19 @@ def test_taken_port_is_named_with_a_way_out(listening):
     assert re.search(r"make demo EXAMPLE_PORT=\d+$", text)
 
 
+def test_highest_port_that_is_taken_has_a_way_out_too(monkeypatch):
+    taken = {*range(65_000, 65_536), 8080}
+    monkeypatch.setattr(demo.processes, "is_taken", taken.__contains__)
+    assert demo.other_ports({"EXAMPLE_PORT": 65_500}) == {"EXAMPLE_PORT": 8081}
+
+
+@pytest.mark.parametrize("port", ["0", "-5", "65536", "70000", "x", ""])
+def test_what_is_no_port_is_refused_with_what_is_one(port, capsys):
+    with pytest.raises(SystemExit):
+        demo.arguments(["--port", port])
+    assert "a port is a number from 1 to 65535" in capsys.readouterr().err
+
+
 def test_free_ports_are_fine():
     assert demo.refuse_taken_ports(options(processes.free_port(), processes.free_port())) is None
 

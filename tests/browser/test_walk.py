@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
-from walking.shopper import CLICK_ID
+from walking.shopper import CLICK_ID, SHOP_ZONE, seconds_across_midnight
 from walking.verdict import judge
 
 from tests.browser.conftest import PATIENCE, until
@@ -32,6 +34,15 @@ def go_to_the_bank(shopper):
     shopper.check_out()
     shopper.place_order()
     shopper.choose_payment()
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "second", "seconds"),
+    [(12, 0, 0, 0), (23, 58, 59, 0), (23, 59, 30, 31), (23, 59, 59, 2), (0, 0, 0, 0)],
+)
+def test_a_walk_does_not_cross_midnight_in_the_checkout(hour, minute, second, seconds):
+    now = datetime(2026, 2, 28, hour, minute, second, tzinfo=SHOP_ZONE)
+    assert seconds_across_midnight(now) == seconds
 
 
 def test_walk_reports_every_event_once_from_both_sides(shop, sandbox, visit):

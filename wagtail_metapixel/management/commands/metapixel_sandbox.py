@@ -58,11 +58,18 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         self._refuse_production(allowed=options["insecure_allow_production"])
         server = self._server(options)
-        self._start(server)
+        stop = Event()
+        previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
         try:
+            self._start(server)
             self._welcome(server)
-            self._wait()
+            # A wait with a timeout lets Ctrl-C through on every platform.
+            while not stop.wait(0.5):
+                pass
+        except KeyboardInterrupt:
+            pass
         finally:
+            signal.signal(signal.SIGTERM, previous)
             server.stop()
         self.stdout.write("\nSandbox stopped.")
 
@@ -122,18 +129,6 @@ class Command(BaseCommand):
         if sandbox.misbehaviour is not None:
             self.stdout.write(f"It {MODES[sandbox.misbehaviour.mode]}, until you switch it off.")
         self.stdout.write("Quit with Ctrl-C.\n")
-
-    def _wait(self) -> None:
-        stop = Event()
-        previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        try:
-            # A wait with a timeout lets Ctrl-C through on every platform.
-            while not stop.wait(0.5):
-                pass
-        except KeyboardInterrupt:
-            pass
-        finally:
-            signal.signal(signal.SIGTERM, previous)
 
     def _print_event(self, record: dict[str, Any]) -> None:
         channels = " + ".join(channel for channel, count in record["counts"].items() if count)
