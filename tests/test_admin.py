@@ -319,6 +319,68 @@ def test_not_required_with_the_owners_word_is_kept(admin_client, site):
     assert (settings.consent_provider, settings.consent_statement) == ("not_required", statement)
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"consent_provider": "cookiebot"},
+        {"consent_provider": "cookiebot", "consent_category": "statistics"},
+        {"consent_provider": "onetrust", "consent_category": "4"},
+        {"consent_provider": "cookieyes", "consent_category": "my-ads"},
+        {"consent_provider": "wagtail_tag_manager", "consent_category": "marketing"},
+        {"consent_provider": "django_cookie_consent", "consent_category": "social_media"},
+        {"consent_provider": "tcf", "consent_vendor_id": 891},
+        {"consent_provider": "tcf", "consent_category": "1,2,11", "consent_ac_provider_id": 89},
+        {"consent_provider": "function"},
+    ],
+)
+def test_the_names_a_consent_tool_needs_are_kept(admin_client, site, choices):
+    saves(admin_client, site, form(**{k: str(v) for k, v in choices.items()}))
+    saved = MetaPixelSettings.for_site(site)
+    assert {name: getattr(saved, name) for name in choices} == choices
+
+
+ALWAYS_ON = "Nobody is asked about this category, so it says nothing about consent."
+NO_CATEGORIES = "Leave this empty: what was chosen above knows no categories."
+ONE_NUMBER = "With TCF one of the two numbers is needed: whom the visitor allows."
+
+
+@pytest.mark.parametrize(
+    ("provider", "choices", "complaint"),
+    [
+        ("cookiebot", {"consent_category": "necessary"}, ALWAYS_ON),
+        ("onetrust", {"consent_category": "C0001"}, ALWAYS_ON),
+        ("onetrust", {"consent_category": "1"}, ALWAYS_ON),
+        ("cookieyes", {"consent_category": "necessary"}, ALWAYS_ON),
+        ("wagtail_tag_manager", {"consent_category": "necessary"}, ALWAYS_ON),
+        ("cookiebot", {"consent_category": "ads"}, "Cookiebot has: preferences,"),
+        ("cookieyes", {"consent_category": "ads,more"}, "Name one category."),
+        ("onetrust", {"consent_category": "C0004 "}, ""),
+        ("onetrust", {"consent_category": "C 4"}, "Only letters, digits"),
+        ("onetrust", {"consent_category": "<b>"}, "Only letters, digits"),
+        ("cookie", {"consent_category": "marketing"}, NO_CATEGORIES),
+        ("function", {"consent_category": "marketing"}, NO_CATEGORIES),
+        ("", {"consent_category": "marketing"}, NO_CATEGORIES),
+        ("tcf", {}, ONE_NUMBER),
+        ("tcf", {"consent_vendor_id": "0"}, "Ensure this value is greater"),
+        ("tcf", {"consent_vendor_id": "65536"}, "Ensure this value is less"),
+        ("tcf", {"consent_vendor_id": "Meta"}, "Enter a whole number."),
+        ("tcf", {"consent_vendor_id": "1", "consent_category": "1,12"}, "Write the numbers"),
+        ("tcf", {"consent_vendor_id": "1", "consent_category": "ads"}, "Write the numbers"),
+        ("cookiebot", {"consent_vendor_id": "1"}, "Only for IAB TCF v2."),
+        ("cookiebot", {"consent_ac_provider_id": "1"}, "Only for IAB TCF v2."),
+    ],
+)
+def test_names_that_could_grant_nothing_or_too_much_are_refused(provider, choices, complaint):
+    told = complaints(form(consent_provider=provider, **choices))
+    assert told.startswith(complaint)
+    assert bool(told) is bool(complaint)
+
+
+def test_a_wrong_number_has_one_complaint():
+    told = complaints(form(consent_provider="tcf", consent_vendor_id="Meta"))
+    assert told == "Enter a whole number."
+
+
 @pytest.mark.parametrize("region", ["de", "D", "49", "DEU"])
 def test_a_phone_region_is_two_capital_letters(region):
     assert complaints(form(phone_region=region))

@@ -5,12 +5,14 @@ import json
 
 import pytest
 from bs4 import BeautifulSoup
+from django.contrib.staticfiles.finders import find
 from django.db import transaction
 from django.http import HttpResponse
 from django.test import RequestFactory
 
 from wagtail_metapixel import browser, keys, visitor
 from wagtail_metapixel.events import Event
+from wagtail_metapixel.models import ConsentProvider
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, Snapshot
 
 PIXEL = PixelConfig(pixel_id="11111", hosts=frozenset({"testserver"}), events=None)
@@ -84,6 +86,55 @@ def test_the_core_script_comes_last_and_the_consent_cookie_only_where_it_is_used
     names = [script["src"].rsplit("/", 1)[1] for script in found]
     assert names[-1] == "metapixel.js"
     assert ("consent_cookie.js" in names) is (provider != "function")
+
+
+OTHER_TOOLS = sorted(set(ConsentProvider.values) - {"", "cookie", "not_required"})
+
+
+@pytest.mark.parametrize("provider", OTHER_TOOLS)
+def test_another_tool_brings_its_own_small_file_and_no_others(provider):
+    names = browser.scripts(SITE._replace(consent_provider=provider))
+    told = [name for name in names if name.startswith("consent_")]
+    assert told == names[:2] == ["consent_watch.js", f"consent_{provider}.js"]
+    assert all(find(f"wagtail_metapixel/{name}") for name in names[:2])
+
+
+def test_a_provider_of_another_release_brings_no_file():
+    site = SITE._replace(consent_provider="gone-in-this-release")
+    assert not [name for name in browser.scripts(site) if name.startswith("consent_")]
+
+
+@pytest.mark.parametrize("provider", ["cookie", "not_required", "function"])
+def test_who_needs_no_names_is_told_none(provider):
+    config = browser.page_config(SITE._replace(consent_provider=provider), [PIXEL])
+    assert config["provider"] == provider
+    assert not {"tool", "choice"} & config.keys()
+
+
+def test_a_page_tells_the_script_what_the_tool_calls_advertising():
+    site = SITE._replace(consent_provider="onetrust", consent_category="C0004")
+    assert browser.page_config(site, [PIXEL])["tool"] == {"category": "C0004"}
+
+
+def test_a_page_tells_the_purposes_and_numbers_of_tcf():
+    site = SITE._replace(
+        consent_provider="tcf", consent_category="1,3,4,7", consent_ac_provider_id=89
+    )
+    assert browser.page_config(site, [PIXEL])["tool"] == {
+        "purposes": [1, 3, 4, 7],
+        "vendor": None,
+        "provider": 89,
+    }
+
+
+def test_only_the_tool_whose_cookie_no_script_may_read_gets_an_address_to_ask(monkeypatch):
+    monkeypatch.setattr(browser, "endpoint", lambda name: f"/here/{name}/")
+    told = {
+        provider: browser.page_config(SITE._replace(consent_provider=provider), []).get("choice")
+        for provider in OTHER_TOOLS
+    }
+    assert told.pop("django_cookie_consent") == "/here/choice/"
+    assert set(told.values()) == {None}
 
 
 def test_every_script_is_a_deferred_file_and_nothing_is_inline():

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 from django.test import RequestFactory
 
 from wagtail_metapixel import conf, consent, visitor
 from wagtail_metapixel.consent import Choice, Reason
 from wagtail_metapixel.exceptions import ConfigurationError
+from wagtail_metapixel.models import USUAL_CATEGORIES, ConsentProvider
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
 from wagtail_metapixel.visitor import Visitor
 
@@ -48,7 +51,7 @@ def own_function(settings):
     [
         (None, "PageView", ask(GRANTED), Reason.NO_SITE),
         (SITE._replace(enabled=False), "PageView", ask(GRANTED), Reason.DISABLED),
-        (SITE._replace(pixels=()), "PageView", ask(GRANTED), Reason.NO_PIXEL),
+        (SITE._replace(pixels=()), "PageView", ask(GRANTED), Reason.UNSET),
         (SITE, "PageView", ask(GRANTED, host="staging.example"), Reason.HOST),
         (SITE._replace(pixels=(PIXEL._replace(events=frozenset({"Lead"})),)), "PageView", ask(GRANTED), Reason.NO_PIXEL),
         (SITE, "PageView", ask(f"{GRANTED}; metapixel_off="), Reason.STAFF),
@@ -168,6 +171,117 @@ def test_a_path_that_leads_to_no_function_is_a_configuration_error(settings):
     settings.WAGTAIL_METAPIXEL = {"CONSENT_PROVIDER": "os.sep"}
     with pytest.raises(ConfigurationError, match="CONSENT_PROVIDER"):
         conf.function("CONSENT_PROVIDER")
+
+
+# Other people's tools; their cookies are read in test_consent_cookies
+
+
+COOKIES = {
+    "cookiebot": "CookieConsent={{stamp:%27x%27%2Cmarketing:{}%2Cmethod:%27explicit%27%2Cver:1}}",
+    "onetrust": (
+        "OptanonConsent=groups=C0001%3A1%2CC0004%3A{}; "
+        "OptanonAlertBoxClosed=2026-07-15T07:20:51.814Z"
+    ),
+    "cookieyes": "cookieyes-consent=consent:yes,action:yes,advertisement:{}",
+    "wagtail_tag_manager": "wtm={}",
+    "django_cookie_consent": 'cookie_consent="marketing={}"',
+    "tcf": "metapixel_choice={}",
+    "function": "metapixel_choice={}",
+}
+WORDS = {
+    "cookiebot": ("true", "false"),
+    "onetrust": ("1", "0"),
+    "cookieyes": ("yes", "no"),
+    "wagtail_tag_manager": tuple(
+        base64.b64encode(
+            b'{"meta":{"set_timestamp":1767225600},"state":{"marketing":"%s"}}' % word
+        ).decode()
+        for word in (b"true", b"false")
+    ),
+    "django_cookie_consent": ("2026-02-01T10:00:00+00:00", "-1"),
+    "tcf": ("granted", "denied"),
+    "function": ("granted", "denied"),
+}
+TOOLS = sorted(COOKIES)
+
+
+def of_tool(tool, **choices):
+    category = USUAL_CATEGORIES.get(tool, "")
+    site = SITE._replace(consent_provider=tool, consent_category=category, consent_vendor_id=891)
+    return site._replace(**choices)
+
+
+def kept(tool, *, yes):
+    return COOKIES[tool].format(WORDS[tool][0 if yes else 1])
+
+
+def test_each_tool_of_the_admin_is_tested_here():
+    own = {"", "cookie", "not_required"}
+    assert set(TOOLS) == set(ConsentProvider.values) - own
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_cookie_of_the_sites_tool_decides(tool):
+    reasons = [
+        consent.decide(of_tool(tool), "PageView", held=ask(cookie)).reason
+        for cookie in (kept(tool, yes=True), kept(tool, yes=False), "", "a=b")
+    ]
+    assert reasons == [None, Reason.DENIED, Reason.UNKNOWN, Reason.UNKNOWN]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_only_the_sites_own_tool_is_asked(tool):
+    # The two that are mirrored share the mirror.
+    cookies = [kept(other, yes=True) for other in TOOLS if COOKIES[other] != COOKIES[tool]]
+    held = ask("; ".join([*cookies, GRANTED]))
+    assert consent.ask(held, of_tool(tool)) == (Choice.UNKNOWN, "")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_an_opt_out_signal_and_a_staff_browser_come_before_the_tool(tool):
+    held = ask(kept(tool, yes=True), sec_gpc="1")
+    assert consent.decide(of_tool(tool), "PageView", held=held).reason is Reason.GPC
+    held = ask(f"{kept(tool, yes=True)}; metapixel_off=")
+    assert consent.decide(of_tool(tool), "PageView", held=held).reason is Reason.STAFF
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_withdrawal_told_to_us_counts_beside_the_tool(tool):
+    held = ask(f"{kept(tool, yes=True)}; metapixel_consent=denied")
+    assert consent.ask(held, of_tool(tool))[0] is Choice.DENIED
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_grant_told_to_us_does_not(tool):
+    assert consent.ask(ask(GRANTED), of_tool(tool))[0] is Choice.UNKNOWN
+    held = ask(f"{kept(tool, yes=False)}; {GRANTED}")
+    assert consent.ask(held, of_tool(tool))[0] is Choice.DENIED
+
+
+@pytest.mark.parametrize("tool", sorted(set(TOOLS) - {"tcf", "function"}))
+def test_a_site_without_a_category_grants_nothing(tool):
+    held = ask(kept(tool, yes=True))
+    assert consent.ask(held, of_tool(tool, consent_category=""))[0] is Choice.UNKNOWN
+
+
+def test_tcf_without_a_number_is_unknown_whatever_the_mirror_says():
+    held, site = ask(kept("tcf", yes=True)), of_tool("tcf", consent_vendor_id=None)
+    assert consent.ask(held, site)[0] is Choice.UNKNOWN
+    assert consent.ask(held, site._replace(consent_ac_provider_id=89))[0] is Choice.GRANTED
+
+
+def test_a_function_on_the_server_counts_and_the_mirror_does_not(own_function):
+    site = of_tool("function")
+    assert consent.ask(ask(kept("function", yes=True), Answer="denied"), site)[0] is Choice.DENIED
+    assert consent.ask(ask(kept("function", yes=False), Answer="granted"), site)[0] is (
+        Choice.GRANTED
+    )
+
+
+def test_the_tools_own_word_is_told_without_what_was_told_to_us():
+    held = ask(f"{kept('django_cookie_consent', yes=True)}; metapixel_consent=denied")
+    assert consent.ask_tool(held, of_tool("django_cookie_consent")) is Choice.GRANTED
+    assert consent.ask_tool(ask(GRANTED), SITE) is Choice.UNKNOWN
 
 
 # Work without a request

@@ -58,6 +58,31 @@ def test_a_snapshot_holds_the_choices_of_the_owner_and_no_token():
     assert TOKEN not in repr(site_settings.current())
 
 
+@pytest.mark.parametrize(
+    ("provider", "named", "category"),
+    [
+        ("cookiebot", "", "marketing"),
+        ("cookiebot", "statistics", "statistics"),
+        ("onetrust", "", "C0004"),
+        ("cookieyes", "", "advertisement"),
+        ("wagtail_tag_manager", "", "marketing"),
+        ("django_cookie_consent", "", "marketing"),
+        ("tcf", "", "1,3,4,7"),
+        ("cookie", "", ""),
+        ("function", "", ""),
+    ],
+)
+def test_a_category_nobody_named_is_the_usual_one_of_the_tool(provider, named, category):
+    row = SettingsFactory(consent_provider=provider, consent_category=named)
+    assert config(row.site).consent_category == category
+
+
+def test_the_numbers_of_tcf_are_there_and_may_be_missing():
+    row = SettingsFactory(consent_provider="tcf", consent_vendor_id=891)
+    found = config(row.site)
+    assert (found.consent_vendor_id, found.consent_ac_provider_id) == (891, None)
+
+
 def test_a_pixel_that_is_not_active_is_not_there():
     pixel = PixelFactory(active=False)
     assert config(pixel.settings.site).pixels == ()

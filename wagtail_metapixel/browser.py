@@ -74,20 +74,48 @@ def page_config(site: SiteConfig, pixels: Iterable[PixelConfig]) -> dict[str, An
             for pixel in pixels
         ],
         **{name: endpoint(name) for name in ("collect", "echo", "ticket", "consent")},
-        "provider": site.consent_provider,
+        **_consent_config(site),
         "script": conf.script_url(),
         "page_view": True,
         "gpc": site.respect_gpc,
     }
 
 
+def _consent_config(site: SiteConfig) -> dict[str, Any]:
+    """Return which tool is asked, and by which names: nothing of it depends on the visitor."""
+    config: dict[str, Any] = {"provider": site.consent_provider}
+    if site.consent_provider == ConsentProvider.TCF:
+        purposes = [int(number) for number in site.consent_category.split(",") if number.isdigit()]
+        config["tool"] = {
+            "purposes": purposes,
+            "vendor": site.consent_vendor_id,
+            "provider": site.consent_ac_provider_id,
+        }
+    elif site.consent_category:
+        config["tool"] = {"category": site.consent_category}
+    if site.consent_provider == ConsentProvider.DJANGO_COOKIE_CONSENT:
+        config["choice"] = endpoint("choice")
+    return config
+
+
 def scripts(site: SiteConfig) -> list[str]:
     """Return the static files a page of this site loads, in order; the core comes last."""
     companions = ["first_party_cookies.js", "page_swaps.js"]
+    if site.html_attributes:
+        companions.append("html_attributes.js")
+    if site.single_page:
+        companions.append("single_page.js")
+    return [*_consent_scripts(site), *companions, "metapixel.js"]
+
+
+def _consent_scripts(site: SiteConfig) -> list[str]:
+    provider = site.consent_provider
     # Also where nobody has to be asked: who need not consent may still object.
-    if site.consent_provider in {ConsentProvider.COOKIE, ConsentProvider.NOT_REQUIRED}:
-        companions.insert(0, "consent_cookie.js")
-    return [*companions, "metapixel.js"]
+    if provider in {ConsentProvider.COOKIE, ConsentProvider.NOT_REQUIRED}:
+        return ["consent_cookie.js"]
+    if provider in ConsentProvider.values:
+        return ["consent_watch.js", f"consent_{provider}.js"]
+    return []
 
 
 def declaration_markup(text: str, site: SiteConfig) -> SafeString:

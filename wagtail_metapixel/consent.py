@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from wagtail_metapixel import conf
+from wagtail_metapixel import conf, consent_cookies
 from wagtail_metapixel.models import ConsentProvider
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
 from wagtail_metapixel.visitor import CONSENT_COOKIE, OFF_COOKIE, Capture, Visitor
@@ -37,6 +37,7 @@ class Reason(StrEnum):
     NO_SITE = "no Wagtail site for this host"
     DISABLED = "switched off for this site"
     NO_PIXEL = "no pixel chose this event"
+    UNSET = "no pixel is set for this site"
     HOST = "no pixel sends for this host"
     STAFF = "staff browser"
     GPC = "Global Privacy Control"
@@ -45,6 +46,7 @@ class Reason(StrEnum):
     DENIED = "consent denied"
     NO_VISITOR = "no visitor known and no consent stated"
     NO_IDENTIFIER = "nothing to recognise the person by"
+    CROWDED = "too many events wait for Meta already"
     NO_MATCHING = "advanced matching is off, and nothing else tells who it was"
 
 
@@ -85,7 +87,7 @@ def decide(
         return Decision(Reason.DISABLED)
     host = visitor.host if visitor else held.host if held else site.hostname
     if not site.pixels_for(host):
-        return Decision(Reason.HOST if site.pixels else Reason.NO_PIXEL)
+        return Decision(Reason.HOST if site.pixels else Reason.UNSET)
     pixels = site.pixels_for(host, event_name)
     if not pixels:
         return Decision(Reason.NO_PIXEL)
@@ -127,6 +129,16 @@ def ask(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
         return Choice.UNKNOWN, ""
 
 
+def ask_tool(held: Capture, site: SiteConfig) -> Choice:
+    """Return what the cookie of the site's consent tool says, whatever was told to us beside it.
+
+    ``unknown`` for providers that have no such cookie. For the endpoint that tells a browser what
+    stands in a cookie no script may read.
+    """
+    reader = _READERS.get(site.consent_provider)
+    return _read(reader, held, site) if reader else Choice.UNKNOWN
+
+
 def _reason(site: SiteConfig, choice: Choice) -> Reason | None:
     if site.consent_provider == ConsentProvider.NOT_CHOSEN:
         return Reason.NO_PROVIDER
@@ -158,13 +170,50 @@ def _not_required(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
     return (Choice.DENIED if objected else Choice.NOT_REQUIRED), ""
 
 
-def _from_function(held: Capture, _site: SiteConfig) -> tuple[Choice, str]:
+def _from_tool(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
+    choice = _read(_READERS[site.consent_provider], held, site)
+    return _unless_objected(choice, held, site), ""
+
+
+def _from_function(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
     function = conf.function("CONSENT_PROVIDER")
-    answer = function(held) if function else None
+    if function is None:
+        # The site's function is one of the browser, and our file wrote down what it said.
+        mirrored = _read(consent_cookies.mirror, held, site)
+        return _unless_objected(mirrored, held, site), ""
+    answer = function(held)
     return (_choice(answer) if isinstance(answer, str) else Choice.UNKNOWN), ""
 
 
+def _unless_objected(choice: Choice, held: Capture, site: SiteConfig) -> Choice:
+    # metapixel.revoke() reaches us and not the tool. Our consent file takes the cookie of it away
+    # once the tool itself says no, so that a later yes counts again.
+    objected = _from_cookie(held, site)[0] is Choice.DENIED
+    return Choice.DENIED if objected and choice is Choice.GRANTED else choice
+
+
+def _read(reader: consent_cookies.Reader, held: Capture, site: SiteConfig) -> Choice:
+    allowed = reader(held.cookies, site.consent_category)
+    return {True: Choice.GRANTED, False: Choice.DENIED, None: Choice.UNKNOWN}[allowed]
+
+
+def _from_tcf(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
+    if site.consent_vendor_id is None and site.consent_ac_provider_id is None:
+        return Choice.UNKNOWN, ""
+    return _from_tool(held, site)
+
+
+_READERS: dict[str, consent_cookies.Reader] = {
+    ConsentProvider.DJANGO_COOKIE_CONSENT: consent_cookies.django_cookie_consent,
+    ConsentProvider.WAGTAIL_TAG_MANAGER: consent_cookies.wagtail_tag_manager,
+    ConsentProvider.COOKIEBOT: consent_cookies.cookiebot,
+    ConsentProvider.ONETRUST: consent_cookies.onetrust,
+    ConsentProvider.COOKIEYES: consent_cookies.cookieyes,
+    ConsentProvider.TCF: consent_cookies.mirror,
+}
 _PROVIDERS: dict[str, Provider] = {
+    **dict.fromkeys(_READERS, _from_tool),
+    ConsentProvider.TCF: _from_tcf,
     ConsentProvider.COOKIE: _from_cookie,
     ConsentProvider.FUNCTION: _from_function,
     ConsentProvider.NOT_REQUIRED: _not_required,

@@ -7,8 +7,9 @@ hold its number instead of a key to it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -32,6 +33,9 @@ ATTRIBUTE = RegexValidator(
 CONTENT_ID_PREFIX = RegexValidator(
     r"\A[!-~]*\Z", _("Only printable ASCII characters without blanks.")
 )
+CONSENT_CATEGORY = RegexValidator(
+    r"\A[A-Za-z0-9_.,-]*\Z", _("Only letters, digits and _ . - without blanks; TCF: 1,3,4,7.")
+)
 
 
 class ConsentProvider(models.TextChoices):
@@ -41,10 +45,34 @@ class ConsentProvider(models.TextChoices):
     NOT_CHOSEN = "", _("Not chosen yet: nothing is sent")
     #: The cookie ``metapixel_consent``, set by our own endpoint.
     COOKIE = "cookie", _("A banner of this site, through our own cookie")
-    #: A function of the site's own, named in the deployment settings.
+    #: Its cookie, on the server; its status by way of our endpoint in the browser.
+    DJANGO_COOKIE_CONSENT = "django_cookie_consent", "django-cookie-consent"
+    #: Its cookie ``wtm``.
+    WAGTAIL_TAG_MANAGER = "wagtail_tag_manager", "wagtail-tag-manager"
+    #: Its cookie ``CookieConsent``.
+    COOKIEBOT = "cookiebot", "Cookiebot"
+    #: Its cookies ``OptanonConsent`` and ``OptanonAlertBoxClosed``.
+    ONETRUST = "onetrust", "OneTrust"
+    #: Its cookie ``cookieyes-consent``.
+    COOKIEYES = "cookieyes", "CookieYes"
+    #: Any tool that speaks IAB TCF v2, through ``__tcfapi`` in the browser and our mirror cookie.
+    TCF = "tcf", _("Another tool that speaks IAB TCF v2")
+    #: A function of the site's own: in the browser, on the server, or both.
     FUNCTION = "function", _("A function of this site (named by the developer)")
     #: The owner states that no opt-in is needed, and why.
     NOT_REQUIRED = "not_required", _("Not required here (state why below)")
+
+
+#: What each tool calls advertising when nobody renamed it. Of TCF: the purposes Meta needs, storing
+#: on the device, an advertising profile, advertising by it, and measuring it.
+USUAL_CATEGORIES: Mapping[str, str] = {
+    ConsentProvider.DJANGO_COOKIE_CONSENT: "marketing",
+    ConsentProvider.WAGTAIL_TAG_MANAGER: "marketing",
+    ConsentProvider.COOKIEBOT: "marketing",
+    ConsentProvider.ONETRUST: "C0004",
+    ConsentProvider.COOKIEYES: "advertisement",
+    ConsentProvider.TCF: "1,3,4,7",
+}
 
 
 class PageViewMirror(models.TextChoices):
@@ -76,11 +104,43 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
     )
     consent_provider = models.CharField(
         _("where consent comes from"),
-        max_length=20,
+        max_length=40,
         choices=ConsentProvider.choices,
         default=ConsentProvider.NOT_CHOSEN,
         blank=True,
         help_text=_("Until this is chosen, nothing is loaded, stored or sent."),
+    )
+    consent_category = models.CharField(
+        _("category in the consent tool"),
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[CONSENT_CATEGORY],
+        help_text=_(
+            "What that tool calls advertising on this site: a category, group or tag type; for TCF "
+            "the numbers of the purposes. Left empty, the tool's usual one."
+        ),
+    )
+    consent_vendor_id = models.PositiveIntegerField(
+        _("vendor id (TCF)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(65535)],
+        help_text=_(
+            "Meta's number in the IAB Global Vendor List, if it has one. With TCF this or the "
+            "number below is needed; without, consent stays unknown and nothing is sent."
+        ),
+    )
+    consent_ac_provider_id = models.PositiveIntegerField(
+        _("provider id (additional consent)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(999999)],
+        help_text=_(
+            "Meta's number in Google's list of ad technology providers. With both numbers, the "
+            "visitor has to allow both."
+        ),
     )
     consent_statement = models.TextField(
         _("why no consent is needed"),
@@ -115,6 +175,21 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         choices=PageViewMirror.choices,
         default=PageViewMirror.ALL,
         help_text=_("Each page view reported by the server is one row to store and to send."),
+    )
+    html_attributes = models.BooleanField(
+        _("events from HTML attributes"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "For people who write HTML: a link or button with data-metapixel-event tells its event "
+            "when it is clicked, a form when it is submitted."
+        ),
+    )
+    single_page = models.BooleanField(
+        _("single-page application"),
+        default=False,
+        db_default=False,
+        help_text=_("A change of the address by the page's own script counts as a page view."),
     )
     content_id_scheme = models.CharField(
         _("id of a product"),

@@ -23,6 +23,7 @@ from wagtail_metapixel import conf
 from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.content_ids import ContentIds
 from wagtail_metapixel.models import (
+    USUAL_CATEGORIES,
     ConsentProvider,
     InstallationKey,
     MetaPixel,
@@ -61,10 +62,16 @@ class SiteConfig(NamedTuple):
     is_default: bool
     enabled: bool = True
     consent_provider: str = ConsentProvider.NOT_CHOSEN
+    consent_category: str = ""
+    """What the consent tool calls advertising here."""
+    consent_vendor_id: int | None = None
+    consent_ac_provider_id: int | None = None
     respect_gpc: bool = True
     advanced_matching: bool = False
     phone_region: str = ""
     mirrors_page_views: bool = True
+    html_attributes: bool = False
+    single_page: bool = False
     pixels: tuple[PixelConfig, ...] = ()
     content_ids: ContentIds = ContentIds()
     value_policy: ValuePolicy = ValuePolicy()
@@ -196,10 +203,15 @@ def _site_config(site: Site, row: MetaPixelSettings | None) -> SiteConfig:
         **base,
         enabled=row.enabled,
         consent_provider=row.consent_provider,
+        consent_category=(row.consent_category or USUAL_CATEGORIES.get(row.consent_provider, "")),
+        consent_vendor_id=row.consent_vendor_id,
+        consent_ac_provider_id=row.consent_ac_provider_id,
         respect_gpc=row.respect_gpc,
         advanced_matching=row.advanced_matching,
         phone_region=row.phone_region,
         mirrors_page_views=row.page_view_mirror == PageViewMirror.ALL,
+        html_attributes=row.html_attributes,
+        single_page=row.single_page,
         pixels=pixels,
         content_ids=ContentIds(
             scheme=row.content_id_scheme,

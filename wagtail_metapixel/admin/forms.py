@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from wagtail.admin.panels import (
 
 from wagtail_metapixel import catalogue, conf
 from wagtail_metapixel.models import (
+    USUAL_CATEGORIES,
     ConsentProvider,
     ContentIdScheme,
     MetaPixel,
@@ -32,6 +33,15 @@ from wagtail_metapixel.models import (
 _TOKEN = re.compile(r"[A-Za-z0-9|._~+/=-]+")
 _BEARER = re.compile(r"bearer\s+", re.IGNORECASE)
 _HOST = re.compile(r"[a-z0-9._-]{1,253}")
+_PURPOSES = re.compile(r"([1-9]|1[01])(,([1-9]|1[01]))*")
+_TCF_NUMBERS = ("consent_vendor_id", "consent_ac_provider_id")
+_COOKIEBOT_CATEGORIES = frozenset({"", "preferences", "statistics", "marketing"})
+_ALWAYS_ON: Mapping[Any, frozenset[str]] = {
+    ConsentProvider.WAGTAIL_TAG_MANAGER: frozenset({"necessary"}),
+    ConsentProvider.COOKIEBOT: frozenset({"necessary"}),
+    ConsentProvider.ONETRUST: frozenset({"C0001", "1"}),
+    ConsentProvider.COOKIEYES: frozenset({"necessary"}),
+}
 
 
 class EventsField(forms.MultipleChoiceField):
@@ -123,6 +133,8 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
     def clean(self) -> dict[str, Any]:
         """Ask for the statement, and fill empty hosts with the site's own."""
         cleaned: dict[str, Any] = super().clean()
+        for field, complaint in _consent_complaints(cleaned):
+            self.add_error(field, complaint)
         not_required = cleaned.get("consent_provider") == ConsentProvider.NOT_REQUIRED
         if not_required and not cleaned.get("consent_statement", "").strip():
             self.add_error(
@@ -147,6 +159,42 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
                 form.instance.hosts = self.instance.site.hostname
         saved: MetaPixelSettings = super().save(commit=commit)
         return saved
+
+
+def _consent_complaints(cleaned: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    provider = cleaned.get("consent_provider")
+    # Empty is the tool's usual one; a name that failed its own rule has a complaint already.
+    category = cleaned.get("consent_category") or ""
+    if category and provider not in USUAL_CATEGORIES:
+        yield (
+            "consent_category",
+            _("Leave this empty: what was chosen above knows no categories."),
+        )
+    elif category in _ALWAYS_ON.get(provider, frozenset()):
+        yield (
+            "consent_category",
+            _("Nobody is asked about this category, so it says nothing about consent."),
+        )
+    elif provider == ConsentProvider.COOKIEBOT and category not in _COOKIEBOT_CATEGORIES:
+        yield "consent_category", _("Cookiebot has: preferences, statistics, marketing.")
+    elif provider == ConsentProvider.TCF and category and not _PURPOSES.fullmatch(category):
+        yield (
+            "consent_category",
+            _("Write the numbers of the purposes, 1 to 11, with commas: 1,3,4,7."),
+        )
+    elif provider != ConsentProvider.TCF and "," in category:
+        yield "consent_category", _("Name one category.")
+    if provider == ConsentProvider.TCF:
+        # An empty field, and not one with a wrong number: that has a complaint already.
+        if all(name in cleaned and cleaned[name] is None for name in _TCF_NUMBERS):
+            yield (
+                "consent_vendor_id",
+                _("With TCF one of the two numbers is needed: whom the visitor allows."),
+            )
+    else:
+        for name in _TCF_NUMBERS:
+            if cleaned.get(name) is not None:
+                yield name, _("Only for IAB TCF v2.")
 
 
 class PixelFormSet(BaseChildFormSet):
@@ -194,6 +242,14 @@ def edit_handler() -> TabbedInterface:
         ],
         heading=_("Consent"),
     )
+    consent_tool = MultiFieldPanel(
+        [
+            FieldPanel("consent_category"),
+            FieldPanel("consent_vendor_id"),
+            FieldPanel("consent_ac_provider_id"),
+        ],
+        heading=_("Names in the consent tool"),
+    )
     matching = MultiFieldPanel(
         [FieldPanel("advanced_matching"), FieldPanel("phone_region")],
         heading=_("Advanced matching"),
@@ -214,15 +270,23 @@ def edit_handler() -> TabbedInterface:
         ],
         heading=_("Value of an order"),
     )
+    page_events = MultiFieldPanel(
+        [
+            FieldPanel("page_view_mirror"),
+            FieldPanel("html_attributes"),
+            FieldPanel("single_page"),
+        ],
+        heading=_("In the browser"),
+    )
     doctor = HelpPanel(
         template="wagtail_metapixel/admin/settings_help.html", heading=_("Is it working?")
     )
     return TabbedInterface(
         [
             ObjectList([doctor, FieldPanel("enabled"), pixels], heading=_("Pixels")),
-            ObjectList([consent], heading=_("Consent")),
+            ObjectList([consent, consent_tool], heading=_("Consent")),
             ObjectList([products, value], heading=_("Shop")),
-            ObjectList([matching, FieldPanel("page_view_mirror")], heading=_("Data")),
+            ObjectList([matching, page_events], heading=_("Data")),
         ],
         base_form_class=MetaPixelSettingsForm,
     )

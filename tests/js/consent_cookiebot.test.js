@@ -1,0 +1,110 @@
+'use strict';
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { plain } = require('./browser.js');
+const { answer, open, say, withdrawals } = require('./consent_page.js');
+
+const consent = (marketing, method = 'explicit') =>
+  ({ necessary: true, preferences: false, statistics: true, marketing, method });
+
+// The object that Cookiebot documents.
+const cookiebot = (page, { response, ...given }) => {
+  page.window.Cookiebot = { consent: given, hasResponse: response, consented: false, declined: false };
+  page.window.Cookiebot.submitCustomConsent = (...args) => {
+    page.submitted = args;
+    cookiebot(page, { response: true, ...consent(args[2]) });
+    page.windowListeners.dispatch(args[2] ? 'CookiebotOnAccept' : 'CookiebotOnDecline');
+  };
+};
+
+test('before it has loaded, and before the visitor answered, it is unknown', async () => {
+  const page = open('cookiebot');
+  assert.equal(answer(page), 'unknown');
+  cookiebot(page, { response: false, ...consent(false, null) });
+  await say(page, 'load');
+  assert.deepEqual([answer(page), page.scripts], ['unknown', []]);
+});
+
+test('a visitor who answered earlier is known as soon as it is ready', async () => {
+  const page = open('cookiebot');
+  cookiebot(page, { response: true, ...consent(true) });
+  await say(page, 'CookiebotOnConsentReady');
+  assert.deepEqual(page.firedNames, ['PageView']);
+});
+
+test('grant, change of mind, grant', async () => {
+  const page = open('cookiebot');
+  cookiebot(page, { response: true, ...consent(true) });
+  await say(page, 'CookiebotOnAccept');
+  cookiebot(page, { response: true, ...consent(false) });
+  await say(page, 'CookiebotOnDecline');
+  assert.deepEqual([answer(page), withdrawals(page)], ['denied', 1]);
+  cookiebot(page, { response: true, ...consent(true) });
+  await say(page, 'CookiebotOnAccept');
+  assert.equal(answer(page), 'granted');
+});
+
+test('deny: nothing of Meta is on the page', async () => {
+  const page = open('cookiebot');
+  cookiebot(page, { response: true, ...consent(false) });
+  await say(page, 'CookiebotOnDecline');
+  assert.deepEqual([answer(page), page.scripts, page.posts], ['denied', [], []]);
+});
+
+test('another category is asked for where the site named it', async () => {
+  const page = open('cookiebot', { names: { category: 'statistics' } });
+  cookiebot(page, { response: true, ...consent(false) });
+  assert.equal(answer(page), 'granted');
+});
+
+for (const [what, given] of [
+  ['assumed by the tool', { response: true, ...consent(true, 'implied') }],
+  ['of an old version', { response: true, ...consent(true), method: undefined }],
+  ['a text', { response: true, ...consent('true') }],
+  ['not answered', { response: false, ...consent(true) }],
+]) {
+  test(`a consent that is ${what} is no yes`, () => {
+    const page = open('cookiebot');
+    cookiebot(page, given);
+    assert.equal(answer(page), 'unknown');
+  });
+}
+
+test('a category nobody configured, or one of Object, is no yes', () => {
+  for (const category of [undefined, '', 'constructor', 'toString']) {
+    const page = open('cookiebot', { names: { category } });
+    cookiebot(page, { response: true, ...consent(true) });
+    assert.equal(answer(page), 'unknown');
+  }
+});
+
+test('an object that throws is no answer', () => {
+  const page = open('cookiebot');
+  Object.defineProperty(page.window, 'Cookiebot', { get() { throw new Error('x'); } });
+  assert.equal(answer(page), 'unknown');
+});
+
+test('grant() and revoke() of the page go through Cookiebot, other categories stay', async () => {
+  const page = open('cookiebot');
+  cookiebot(page, { response: true, ...consent(false) });
+  page.window.metapixel.grant();
+  await page.pass(0);
+  assert.deepEqual(plain(page.submitted), [false, true, true]);
+  assert.deepEqual(page.firedNames, ['PageView']);
+  page.window.metapixel.revoke();
+  await page.pass(0);
+  assert.deepEqual(plain(page.submitted), [false, true, false]);
+  assert.deepEqual([answer(page), withdrawals(page)], ['denied', 1]);
+});
+
+test('grant() without Cookiebot starts nothing', async () => {
+  const page = open('cookiebot');
+  page.window.metapixel.grant();
+  await page.pass(0);
+  assert.deepEqual([answer(page), page.scripts], ['unknown', []]);
+});
+
+test('without consent_watch.js it does nothing and breaks nothing', () => {
+  const page = open('cookiebot', { scripts: ['consent_cookiebot.js', 'metapixel.js'] });
+  assert.equal(page.window.metapixel.consent, undefined);
+});

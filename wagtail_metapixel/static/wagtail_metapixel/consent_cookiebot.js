@@ -1,0 +1,28 @@
+/*! wagtail-metapixel: Cookiebot, by its object "Cookiebot" and its events. Needs consent_watch.js before it. */
+(() => {
+  'use strict';
+  const { adapt } = window.metapixel || {};
+  const CATEGORIES = ['preferences', 'statistics', 'marketing'];
+
+  const ask = ({ category }) => {
+    const { Cookiebot } = window;
+    if (!Cookiebot || !Cookiebot.consent) return undefined; // still loading
+    if (!Cookiebot.hasResponse) return 'unknown';
+    const { [category]: allowed, method } = Cookiebot.consent;
+    if (allowed === false) return 'denied';
+    // What Cookiebot assumes by itself ("implied", where it does not ask) is nobody's answer.
+    return allowed === true && method === 'explicit' ? 'granted' : 'unknown';
+  };
+
+  // The other categories stay as they are.
+  const set = (allowed, { category }) => {
+    const { Cookiebot } = window;
+    const wanted = { ...Cookiebot.consent, [category]: allowed };
+    Cookiebot.submitCustomConsent(...CATEGORIES.map((name) => wanted[name] === true));
+  };
+
+  const tool = adapt && adapt(ask, { set });
+  if (!tool) return;
+  ['CookiebotOnConsentReady', 'CookiebotOnAccept', 'CookiebotOnDecline'].forEach((name) =>
+    window.addEventListener(name, tool.heard));
+})();
