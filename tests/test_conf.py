@@ -176,3 +176,20 @@ def test_a_time_that_would_wait_for_ever_or_not_at_all_is_refused(given, value):
 def test_a_time_may_be_whole_or_a_fraction(given):
     given(REQUEST_TIMEOUT=5, POLL_INTERVAL=0.25)
     assert (conf.seconds("REQUEST_TIMEOUT"), conf.seconds("POLL_INTERVAL")) == (5.0, 0.25)
+
+
+# On and off
+
+
+def test_nothing_is_put_into_pages_unless_the_deployment_says_so(given):
+    given()
+    assert conf.flag("INJECT") is False
+    given(INJECT=True)
+    assert conf.flag("INJECT") is True
+
+
+@pytest.mark.parametrize("value", [1, 0, "True", "", None, []])
+def test_a_switch_is_true_or_false(given, value):
+    given(INJECT=value)
+    with pytest.raises(ConfigurationError, match="INJECT"):
+        conf.flag("INJECT")

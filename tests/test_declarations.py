@@ -7,6 +7,8 @@ import pytest
 from bs4 import BeautifulSoup
 from django.contrib.auth.models import Group
 from django.test import RequestFactory
+from django.urls import include, path
+from django.views import View
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,11 @@ from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import InstallationKey
 from wagtail_metapixel.order_totals import OrderTotal
+
+urlpatterns = [
+    path("admin/", View.as_view(), name="wagtailadmin_home"),
+    path("django-admin/", include(([path("", View.as_view(), name="index")], "admin"))),
+]
 
 pytestmark = pytest.mark.django_db
 
@@ -283,6 +290,26 @@ def test_a_preview_holds_nothing(site, attribute):
     assert diagnostics() == []
 
 
+@pytest.mark.parametrize("address", ["/admin/", "/admin/pages/3/", "/django-admin/"])
+@pytest.mark.urls(__name__)
+def test_the_admin_holds_nothing(site, address):
+    assert declarations.head(ask(address)) == ""
+    assert declarations.page_event(ask(address), "ViewContent", {}) == ""
+    assert declarations.ticket(ask(address), "Purchase", 17) == ""
+    assert diagnostics() == []
+
+
+@pytest.mark.parametrize("address", ["/", "/shop/admin/", "/administrator/"])
+@pytest.mark.urls(__name__)
+def test_a_page_beside_the_admin_is_a_page(site, address):
+    assert declarations.head(ask(address))
+
+
+@pytest.mark.urls("wagtail.admin.urls")
+def test_an_admin_at_the_root_does_not_silence_the_shop(site):
+    assert declarations.head(ask("/"))
+
+
 def test_a_host_that_no_pixel_sends_for_holds_nothing_and_says_why(site):
     SiteFactory(hostname="staging.example")
     SettingsFactory(site__hostname="staging.example")
@@ -404,3 +431,137 @@ def test_a_page_event_says_where_it_was_by_itself(site):
     params = {"referrer_url": "https://other.example/", "content_name": "Tea"}
     found = declared(declarations.page_event(ask(), "ViewContent", params))
     assert found["custom_data"] == {"content_name": "Tea"}
+
+
+# The guard of all tags
+
+
+def returns(request, /, name, *, also=""):
+    return f"{name}{also}"
+
+
+def guarded(*args, **params):
+    return declarations.guarded("metapixel_event", ask(), returns, *args, **params)
+
+
+def test_what_a_tag_returns_is_printed():
+    assert guarded("a", also="b") == "ab"
+
+
+@pytest.mark.parametrize(
+    ("args", "params"), [((), {}), (("a", "b"), {}), (("a",), {"other": 1})], ids=str
+)
+def test_arguments_a_tag_does_not_take_are_a_developers_mistake(settings, args, params, caplog):
+    assert guarded(*args, **params) == ""
+    [reason] = diagnostics()
+    assert reason.startswith("metapixel_event: ")
+    assert reason in caplog.text
+    settings.DEBUG = True
+    with pytest.raises(EventError, match="metapixel_event: "):
+        guarded(*args, **params)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_type_error_inside_is_no_mistake_of_the_caller(settings, debug):
+    def fails(request, /):
+        raise TypeError("jane@example.com")
+
+    settings.DEBUG = debug
+    assert declarations.guarded("metapixel", ask(), fails) == ""
+    assert [(item.kind, item.reason) for item in counters.waiting()] == [
+        (counters.FAILED, "metapixel: TypeError")
+    ]
+
+
+# The page that is being served
+
+
+class Told:
+    """Stands for a page of the shop."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def metapixel_event(self, request):
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+
+def names_in(markup):
+    scripts = BeautifulSoup(markup, "html.parser").select("[data-metapixel-event]")
+    return [json.loads(script.string)["event_name"] for script in scripts]
+
+
+def page_head(request, **variables):
+    return declarations.page_head(request, variables.get)
+
+
+VIEW = Told(("ViewContent", {"content_name": "Tea"}))
+SEARCH = Told(("Search", {}))
+
+
+def test_the_head_brings_the_event_of_the_page_that_is_served(site):
+    request = ask()
+    declarations.now_serving(request, VIEW)
+    markup = page_head(request, page=SEARCH)
+    assert markup.startswith(declarations.head(ask()))
+    assert names_in(markup) == ["ViewContent"]
+
+
+@pytest.mark.parametrize("name", ["page", "self"])
+def test_else_it_is_the_page_of_the_template(site, name):
+    assert names_in(page_head(ask(), **{name: VIEW})) == ["ViewContent"]
+
+
+@pytest.mark.parametrize("page", [None, "", 7, {"metapixel_event": 1}, object(), Told(None)])
+def test_a_page_that_declares_nothing_leaves_the_head_as_it_is(site, page):
+    assert page_head(ask(), page=page) == declarations.head(ask())
+
+
+def test_the_event_of_a_page_is_declared_once(site):
+    request = ask()
+    declarations.now_serving(request, VIEW)
+    assert names_in(declarations.served_event(request)) == ["ViewContent"]
+    assert declarations.served_event(request, {"page": VIEW}.get) == ""
+    assert names_in(page_head(request, page=VIEW)) == []
+
+
+def test_where_nobodys_event_belongs_the_template_changes_nothing(site):
+    request = ask()
+    declarations.now_serving(request, None)
+    assert names_in(page_head(request, page=VIEW)) == []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        KeyError("jane@example.com"),
+        "ViewContent",
+        ("ViewContent",),
+        ("ViewContent", None),
+        ("ViewContent", {}, {}),
+        ("Purchase", {"value": 5, "currency": "EUR"}),
+        ("view content", {}),
+        (None, {}),
+        ("ViewContent", {"opt_out": True}),
+    ],
+    ids=ascii,
+)
+def test_a_page_that_declares_nonsense_costs_its_event_alone(site, settings, caplog, told):
+    assert page_head(ask(), page=Told(told)) == declarations.head(ask())
+    assert len(diagnostics()) == 1
+    assert "jane@example.com" not in caplog.text + diagnostics()[0]
+    settings.DEBUG = True
+    with pytest.raises(EventError):
+        page_head(ask(), page=Told(told))
+
+
+@pytest.mark.parametrize("attribute", ["is_preview", "is_dummy"])
+def test_a_preview_does_not_even_ask_the_page(site, settings, attribute):
+    settings.DEBUG = True
+    request = ask()
+    setattr(request, attribute, True)
+    declarations.now_serving(request, Told(KeyError()))
+    assert page_head(request) == ""
+    assert declarations.served_event(request) == ""

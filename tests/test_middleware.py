@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import json
+import re
+from pathlib import Path
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction
@@ -62,6 +65,27 @@ def streaming(request):
     return StreamingHttpResponse(iter([b"o", b"k"]))
 
 
+HTML = "<html><head><title>Tea</title></head><body>Tea</body></html>"
+
+
+def html(request):
+    """A page whose template nobody can edit."""
+    response = HttpResponse(HTML, headers=dict(request.GET.items()))
+    if request.META.get("HTTP_X_ECHO"):
+        track("AddToCart", request, value=5, currency="EUR")
+    return response
+
+
+async def async_html(request):
+    return HttpResponse(HTML)
+
+
+def tagged(request):
+    """A page that printed the pixel by itself."""
+    page = "{% load metapixel %}<html><head>{% metapixel %}</head></html>"
+    return HttpResponse(engines["django"].from_string(page).render({}, request))
+
+
 def fails(request):
     track("AddToCart", request, value=5, currency="EUR")
     raise RuntimeError("the shop's own fault")
@@ -75,6 +99,11 @@ urlpatterns = [
     path("thank-you/", thank_you),
     path("streaming/", streaming),
     path("fails/", fails),
+    path("html/", html),
+    path("async/html/", async_html),
+    path("tagged/", tagged),
+    path("admin/html/", html),
+    path("admin/", html, name="wagtailadmin_home"),
     path("metapixel/", include("wagtail_metapixel.urls")),
 ]
 
@@ -310,5 +339,144 @@ def test_a_fault_of_our_own_costs_no_response(pixel, monkeypatch, caplog):
 
     monkeypatch.setattr(middleware.browser, "attach", fail)
     assert Client().get("/nowhere/").status_code == 404
+    assert "RuntimeError" in caplog.text
+    assert "jane@example.com" not in caplog.text
+
+
+# The pixel in pages whose templates have no tag
+
+
+@pytest.fixture
+def inject(settings, commits):
+    """Let the middleware put the pixel into pages, as the documentation says."""
+    docs = Path(__file__).resolve().parents[1] / "docs" / "templates.md"
+    [line] = re.findall(
+        r"^WAGTAIL_METAPIXEL = (.*)$", docs.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    settings.WAGTAIL_METAPIXEL = ast.literal_eval(line)
+    site_settings.refresh()
+
+
+def pixels_in(response):
+    return response.content.count(b'id="metapixel-config"')
+
+
+@pytest.mark.parametrize("address", ["/html/", "/async/html/"])
+def test_a_page_without_the_tag_gets_what_the_tag_would_print(inject, address):
+    response = Client().get(address)
+    tagged = Client().get("/tagged/").content.partition(b"<head>")[2].partition(b"</head>")[0]
+    assert response.content.decode() == HTML.replace("</head>", f"{tagged.decode()}\n</head>")
+    assert response["Content-Length"] == str(len(response.content))
+
+
+def test_an_async_server_puts_it_in_too(inject):
+    response = async_to_sync(AsyncClient().get)("/async/html/")
+    assert pixels_in(response) == 1
+
+
+def test_without_the_setting_pages_stay_as_they_are(commits):
+    assert Client().get("/html/").content.decode() == HTML
+
+
+def test_a_page_that_has_it_already_gets_no_second_one(inject):
+    assert pixels_in(Client().get("/tagged/")) == 1
+
+
+@pytest.mark.parametrize("method", ["head", "post", "put", "options"])
+def test_only_an_answer_to_get_is_changed(inject, method):
+    response = getattr(Client(), method)("/html/")
+    assert pixels_in(response) == 0
+    assert response["Content-Length"] == str(len(HTML))
+
+
+def test_an_htmx_request_gets_the_bytes_of_all_others(inject):
+    """A cache above would hand the answer to anybody."""
+    asked = Client().get("/html/", headers={"HX-Request": "true", "HX-Boosted": "true"})
+    assert asked.content == Client().get("/html/").content
+
+
+@pytest.mark.parametrize("address", ["/admin/", "/admin/html/"])
+def test_the_admin_stays_as_it_is(inject, address):
+    assert Client().get(address).content.decode() == HTML
+
+
+@pytest.mark.parametrize("attribute", ["is_preview", "is_dummy"])
+def test_a_preview_stays_as_it_is(rf, inject, attribute):
+    request = rf.get("/html/")
+    setattr(request, attribute, True)
+    assert MetaPixelMiddleware(html)(request).content.decode() == HTML
+
+
+def test_the_bytes_put_in_are_the_same_for_every_visitor(inject):
+    site_settings.refresh()
+    visits = [
+        ("/html/", {}),
+        ("/html/?fbclid=AbC&q=</head>", {}),
+        ("/html/", {"Cookie": "metapixel_consent=denied; metapixel_off=; _fbc=</head>"}),
+        ("/html/", {"User-Agent": "</script>", "Referer": "https://evil.example/</script>"}),
+        ("/html/", {"Sec-GPC": "1", "Accept-Language": "de"}),
+    ]  # fmt: skip
+    responses = [Client().get(address, headers=headers) for address, headers in visits]
+    assert len({response.content for response in responses}) == 1
+    for response in responses:
+        assert not response.cookies
+        assert "Vary" not in response
+        assert "Cache-Control" not in response
+
+
+def test_a_page_gets_it_without_a_query(inject, django_assert_num_queries):
+    Client().get("/html/")
+    with django_assert_num_queries(0):
+        assert pixels_in(Client().get("/html/")) == 1
+
+
+@pytest.mark.parametrize("address", ["/html/", "/tagged/"])
+def test_a_page_out_of_a_cache_below_is_the_same_page(inject, page_cache, address):
+    first, second = (Client().get(address) for _ in range(2))
+    assert "Age" in second, "the second answer came from the cache"
+    assert first.content == second.content
+    assert pixels_in(second) == 1
+
+
+@pytest.fixture
+def conditional(settings):
+    """Django's ConditionalGetMiddleware, below ours, names the bytes before they are changed."""
+    place = settings.MIDDLEWARE.index(OURS) + 1
+    name = "django.middleware.http.ConditionalGetMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE[:place], name, *settings.MIDDLEWARE[place:]]
+
+
+def test_a_browser_asks_for_the_bytes_it_got_and_not_for_those_below(conditional, inject, settings):
+    plain = Client().get("/admin/")["ETag"]
+    etag = Client().get("/html/")["ETag"]
+    assert etag != plain
+    again = Client().get("/html/", headers={"If-None-Match": etag})
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", etag)
+    settings.WAGTAIL_METAPIXEL = {"INJECT": True, "SCRIPT_URL": "https://cdn.example/fbevents.js"}
+    changed = Client().get("/html/", headers={"If-None-Match": etag})
+    assert changed.status_code == 200
+    assert changed["ETag"] != etag
+
+
+def test_a_page_with_an_echo_is_sent_whole_whoever_has_it(inject):
+    headers = {**CONSENT, "Sec-Fetch-Mode": "cors", "X-Echo": "1", "If-None-Match": "*"}
+    response = Client().get('/html/?ETag="a"', headers=headers)
+    assert response.status_code == 200
+    assert header_of(response)
+    assert pixels_in(response) == 1
+
+
+def test_a_site_that_may_not_send_gets_nothing_put_in(inject):
+    assert Client(SERVER_NAME="staging.example").get("/html/").content.decode() == HTML
+
+
+def test_a_fault_while_putting_it_in_costs_no_page(inject, monkeypatch, caplog):
+    def fail(*args):
+        raise RuntimeError("jane@example.com")
+
+    monkeypatch.setattr(middleware.declarations, "head", fail)
+    response = Client().get("/html/", headers={**CONSENT, "X-Echo": "1"})
+    assert response.content.decode() == HTML
+    assert cookies_of(response)
     assert "RuntimeError" in caplog.text
     assert "jane@example.com" not in caplog.text

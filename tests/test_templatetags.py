@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
@@ -23,6 +25,7 @@ PAGE = """{% load metapixel %}<!doctype html><html><head><title>{{ name }}</titl
 {% metapixel_event "ViewContent" value=price currency="EUR" content_name=name contents=contents %}
 {% metapixel_event "Search" search_string=name %}
 <footer></footer></body></html>"""
+DOCS = (Path(__file__).resolve().parents[1] / "docs" / "templates.md").read_text(encoding="utf-8")
 CONTENTS = [{"id": "a-1", "quantity": 1, "item_price": 5}]
 
 
@@ -42,6 +45,7 @@ async def async_page(request):
 urlpatterns = [
     path("page/", page),
     path("async/", async_page),
+    path("admin/", page, name="wagtailadmin_home"),
     path("metapixel/", include("wagtail_metapixel.urls")),
 ]
 
@@ -130,6 +134,19 @@ def test_the_ticket_of_an_order_keeps_its_page_out_of_djangos_cache(request_):
     assert request_._wagtailcache_update is False
 
 
+def test_the_examples_of_the_documentation_declare_what_they_say(request_, settings):
+    settings.DEBUG = True
+    page, kept = re.findall(r"```django\n(.*?)```", DOCS, re.DOTALL)
+    product = Page(pk=5, title="Tea")
+    product.price = 7
+    found = tree(render(page, request_, product=product))
+    assert found.head.find(id="metapixel-config")
+    [event] = found.body.select("[data-metapixel-event]")
+    assert json.loads(event.string)["event_name"] == "ViewContent"
+    found = tree(render(kept, request_, query="tea"))
+    assert json.loads(found.script.string)["custom_data"] == {"search_string": "tea"}
+
+
 # Twice, elsewhere, not at all
 
 
@@ -193,9 +210,75 @@ def test_a_developers_mistake_costs_no_page_in_production(request_, template):
     assert len(diagnostics()) == 1
 
 
-def test_a_tag_without_its_event_is_a_syntax_error():
+MISUSES = [
+    "{% metapixel 'ViewContent' %}",
+    "{% metapixel_event %}",
+    "{% metapixel_event 'ViewContent' 'x' %}",
+    "{% metapixel_event value=5 %}",
+    "{% metapixel_event value=5 'ViewContent' %}",
+    "{% metapixel_event 'ViewContent' value=5 value=6 %}",
+    "{% metapixel_event 'ViewContent' value=price|no_such_filter %}",
+    "{% metapixel_event 'ViewContent' value= %}",
+    "{% metapixel_ticket 'Purchase' %}",
+    "{% metapixel_ticket 'Purchase' 17 currency='EUR' %}",
+]
+
+
+@pytest.mark.parametrize("template", MISUSES)
+def test_a_tag_that_cannot_be_read_is_a_syntax_error_while_debugging(settings, template):
+    settings.DEBUG = True
     with pytest.raises(TemplateSyntaxError):
-        Template("{% load metapixel %}{% metapixel_event %}")
+        Template("{% load metapixel %}" + template)
+
+
+@pytest.mark.parametrize("template", MISUSES)
+def test_a_tag_that_cannot_be_read_costs_no_page_in_production(request_, caplog, template):
+    assert render(f"a{template}b", request_) == "ab"
+    [item] = counters.waiting()
+    assert item.kind == counters.DIAGNOSTIC
+    assert item.reason in caplog.text
+    name = template.split()[1]
+    assert f"{name} printed nothing" in caplog.text
+
+
+class Fragile:
+    @property
+    def price(self):
+        raise LookupError("jane@example.com")
+
+
+def test_an_argument_that_cannot_be_read_raises_while_debugging(request_, settings):
+    settings.DEBUG = True
+    with pytest.raises(LookupError):
+        render(
+            "{% metapixel_event 'ViewContent' value=product.price %}", request_, product=Fragile()
+        )
+
+
+def test_an_argument_that_cannot_be_read_costs_no_page_in_production(request_, caplog):
+    template = "a{% metapixel_event 'ViewContent' value=product.price %}b"
+    assert render(template, request_, product=Fragile()) == "ab"
+    assert diagnostics() == {"metapixel_event: its arguments raised LookupError"}
+    assert "jane@example.com" not in caplog.text
+
+
+def test_what_a_tag_says_may_be_kept_in_a_variable(request_):
+    template = "{% metapixel_event 'ViewContent' as event %}<p>{{ event }}</p>"
+    found = tree(render(template, request_))
+    assert found.p.script["data-metapixel-event"]
+    template = "{% metapixel_event as event %}<p>{{ event }}</p>"
+    assert render(template, request_) == "<p></p>"
+
+
+def test_a_parameter_may_have_any_name(request_):
+    template = "{% metapixel_event 'ViewContent' context='a' request='b' tag='c' function='d' %}"
+    data = json.loads(tree(render(template, request_)).script.string)["custom_data"]
+    assert data == {"context": "a", "request": "b", "tag": "c", "function": "d"}
+
+
+def test_a_page_of_the_admin_holds_nothing(request_):
+    assert render(PAGE, RequestFactory().get("/admin/pages/")).count("<script") == 0
+    assert render(PAGE, RequestFactory().get("/administrators/")).count("<script") > 0
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -37,8 +37,12 @@ DEFAULTS: Mapping[str, Any] = {
     "TRUSTED_PROXIES": 0,
     "CONSENT_PROVIDER": "",
     "CONTENT_ID_FUNCTION": "",
+    "INJECT": False,
     "REQUEST_TIMEOUT": 10.0,
     "POLL_INTERVAL": 1.0,
+    "REQUESTS_PER_ADDRESS": 300,
+    "REQUESTS_PER_SITE": 12_000,
+    "PAGE_EVENTS_WAITING": 100_000,
 }
 """Every setting with its default."""
 
@@ -187,6 +191,22 @@ def function(name: str) -> Callable[..., Any] | None:
     if not callable(found):
         raise ConfigurationError(f'{SETTING}["{name}"] has to be the dotted path of a function.')
     return cast(Callable[..., Any], found)
+
+
+def count(name: str) -> int:
+    """Return the whole number of 0 or more set for ``name``."""
+    value = get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigurationError(f'{SETTING}["{name}"] has to be a whole number, 0 or more.')
+    return value
+
+
+def flag(name: str) -> bool:
+    """Return whether ``name`` is switched on."""
+    value = get(name)
+    if not isinstance(value, bool):
+        raise ConfigurationError(f'{SETTING}["{name}"] has to be True or False.')
+    return value
 
 
 def seconds(name: str) -> float:

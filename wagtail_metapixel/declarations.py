@@ -1,15 +1,21 @@
 """What a template asks for: the head of a page, a declared page event, a ticket.
 
-The same bytes for every visitor, save the ticket, whose page is kept out of every cache.
+The tags of all template languages call :func:`page_head`, :func:`declare` and :func:`ticket`
+through :func:`guarded`. The same bytes for every visitor, save the ticket, whose page is kept out of every cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 
 from wagtail_metapixel import browser, catalogue, counters, event_options, keys, payloads, recording
 from wagtail_metapixel.catalogue import Problem
@@ -19,8 +25,131 @@ from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, capture
 
+logger = logging.getLogger("wagtail_metapixel")
+
 DECLARATION_BYTES = 4096
 TICKET_SECONDS = 24 * 3600
+ADMINS = ("wagtailadmin_home", "admin:index")
+"""Names of the addresses below which nothing is printed."""
+
+_PAGE = "_metapixel_page"
+_UNKNOWN = object()
+
+
+class DeclaresEvent(Protocol):
+    """A page that says which event its showing is."""
+
+    def metapixel_event(self, request: HttpRequest) -> tuple[str, Mapping[str, Any]] | None:
+        """Return the event's name and its parameters, or ``None``."""
+
+
+# The guard of all tags
+
+
+def guarded(
+    tag: str, request: Any, function: Callable[..., SafeString], /, *args: Any, **params: Any
+) -> SafeString:
+    """Return ``function(request, *args, **params)``; what fails prints nothing, and is said.
+
+    A developer's mistake, arguments that ``function`` does not take among them, is raised as
+    ``EventError`` while ``DEBUG`` is on.
+    """
+    if not isinstance(request, HttpRequest):
+        counters.add(counters.Item(counters.DIAGNOSTIC, f"{tag}: no request in the context"))
+        return SafeString("")
+    try:
+        try:
+            return function(request, *args, **params)
+        except TypeError:
+            _check_arguments(tag, function, request, *args, **params)
+            raise
+    except EventError as error:
+        if settings.DEBUG:
+            raise
+        misused(tag, str(error))
+    except Exception as error:  # noqa: BLE001 - a page must not fail because of us
+        counters.add(counters.Item(counters.FAILED, f"{tag}: {type(error).__name__}"))
+        logger.error("%s printed nothing: %s", tag, type(error).__name__)
+    return SafeString("")
+
+
+def misused(tag: str, reason: str) -> None:
+    """Count and log that ``tag`` printed nothing because of how it was written."""
+    counters.add(counters.Item(counters.DIAGNOSTIC, reason))
+    logger.error("%s printed nothing: %s", tag, reason)
+
+
+def _check_arguments(
+    tag: str, function: Callable[..., SafeString], /, *args: Any, **params: Any
+) -> None:
+    # Only after a TypeError: a look at the signature takes longer than most calls.
+    try:
+        inspect.signature(function).bind(*args, **params)
+    except TypeError as error:
+        raise EventError(tag, str(error)) from None
+
+
+# What the tags print
+
+
+def page_head(request: HttpRequest, lookup: Callable[[str], Any], /) -> SafeString:
+    """Return the head of a page, and the event of the page that is being served.
+
+    ``lookup`` gives the template's variables by their names.
+    """
+    markup = head(request)
+    if not markup:
+        return markup
+    # Apart: the page's own method may fail, and the head is needed all the same.
+    event = guarded("metapixel", request, served_event, lookup)
+    return SafeString(f"{markup}\n{event}") if event else markup
+
+
+def declare(request: HttpRequest, /, event_name: str, **params: Any) -> SafeString:
+    """Return the signed declaration of a page event; ``params`` are its parameters."""
+    return page_event(request, event_name, params)
+
+
+def now_serving(request: HttpRequest, page: DeclaresEvent | None) -> None:
+    """Remember whose event belongs into the answer to ``request``; ``None``: nobody's."""
+    setattr(request, _PAGE, page)
+
+
+def served_event(request: HttpRequest, lookup: Callable[[str], Any] | None = None, /) -> SafeString:
+    """Return the declaration of the page that is being served, the first time it is asked for.
+
+    That page is the one last given to :func:`now_serving`; else what the template calls ``page``
+    or ``self``, if it declares an event. ``EventError`` when the page's method fails.
+    """
+    page = getattr(request, _PAGE, _UNKNOWN)
+    if page is _UNKNOWN:
+        page = _page_of(lookup) if lookup else None
+    now_serving(request, None)
+    if page is None or _page(request)[1] is None:
+        return SafeString("")
+    told = _told_by(page, request)
+    return page_event(request, *told) if told else SafeString("")
+
+
+def _page_of(lookup: Callable[[str], Any]) -> Any:
+    for name in ("page", "self"):
+        page = lookup(name)
+        if callable(getattr(type(page), "metapixel_event", None)):
+            return page
+    return None
+
+
+def _told_by(page: Any, request: HttpRequest) -> tuple[str, Mapping[str, Any]] | None:
+    where = f"{type(page).__name__}.metapixel_event"
+    try:
+        told = page.metapixel_event(request)
+    except Exception as error:
+        raise EventError(where, f"raised {type(error).__name__}") from error
+    if told is None:
+        return None
+    if not (isinstance(told, tuple) and len(told) == 2 and isinstance(told[1], Mapping)):
+        raise EventError(where, "has to return an event's name and a dict, or None")
+    return told
 
 
 def head(request: HttpRequest) -> SafeString:
@@ -71,9 +200,9 @@ def page_event(request: HttpRequest, name: str, params: Mapping[str, Any]) -> Sa
     return browser.declaration_markup(text, site)
 
 
-def ticket(request: HttpRequest, name: str, key: keys.Key) -> SafeString:
-    """Return the signed ticket for the one ``name`` that happened to ``key``."""
-    event_name = catalogue.check_event_name(name)
+def ticket(request: HttpRequest, /, event_name: str, key: keys.Key) -> SafeString:
+    """Return the signed ticket for the one ``event_name`` that happened to ``key``."""
+    event_name = catalogue.check_event_name(event_name)
     held, site = _page(request)
     if site is None:
         return SafeString("")
@@ -92,7 +221,29 @@ def _page(request: HttpRequest) -> tuple[Capture, SiteConfig | None]:
     site = held.site()
     if site is None:
         counters.add(counters.Item(counters.DIAGNOSTIC, str(Reason.NO_SITE)))
+    elif held.path.startswith(_admin_paths()):
+        return held, None
     return held, site
+
+
+def _admin_paths() -> tuple[str, ...]:
+    where = ("admin", get_script_prefix(), get_urlconf(), get_language())
+    rendered = current().rendered
+    if where not in rendered:
+        rendered[where] = tuple(_paths(ADMINS))
+    paths: tuple[str, ...] = rendered[where]
+    return paths
+
+
+def _paths(names: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        try:
+            path = reverse(name)
+        except NoReverseMatch:
+            continue
+        # An admin at the root would take all pages with it; the cookie of staff is enough there.
+        if path != get_script_prefix():
+            yield path
 
 
 def _say_why(site: SiteConfig, host: str) -> None:

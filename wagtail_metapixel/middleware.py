@@ -14,7 +14,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from wagtail_metapixel import browser, site_settings, visitor
+from wagtail_metapixel import browser, declarations, injection, site_settings, visitor
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -41,7 +41,7 @@ class MetaPixelMiddleware:
         held = visitor.capture(request, by_middleware=True)
         response = self.get_response(request)
         assert isinstance(response, HttpResponseBase)  # noqa: S101 - the sync half of the contract
-        return _finish(response, held)
+        return _finish(request, response, held)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         held = visitor.capture(request, by_middleware=True)
@@ -50,7 +50,7 @@ class MetaPixelMiddleware:
             await sync_to_async(site_settings.refresh)()
         response = self.get_response(request)
         assert not isinstance(response, HttpResponseBase)  # noqa: S101 - the async half
-        return _finish(await response, held)
+        return _finish(request, await response, held)
 
 
 def notice_staff(request: HttpRequest | None, user: Any, **_kwargs: Any) -> None:
@@ -62,7 +62,9 @@ def notice_staff(request: HttpRequest | None, user: Any, **_kwargs: Any) -> None
         logger.error("The login of staff went unnoticed: %s", type(error).__name__)
 
 
-def _finish(response: HttpResponseBase, held: visitor.Capture) -> HttpResponseBase:
+def _finish(
+    request: HttpRequest, response: HttpResponseBase, held: visitor.Capture
+) -> HttpResponseBase:
     try:
         browser.attach(response, held)
         if held.is_staff:
@@ -70,4 +72,24 @@ def _finish(response: HttpResponseBase, held: visitor.Capture) -> HttpResponseBa
             response.set_cookie(visitor.OFF_COOKIE, "", max_age=STAFF_SECONDS, samesite="Lax")
     except Exception as error:  # noqa: BLE001 - a finished response must reach the visitor
         logger.error("The echo was lost: %s", type(error).__name__)
+    try:
+        if injection.is_on():
+            return _with_head(request, response, held)
+    except Exception as error:  # noqa: BLE001 - as above
+        logger.error("The page stays without its pixel: %s", type(error).__name__)
     return response
+
+
+def _with_head(
+    request: HttpRequest, response: HttpResponseBase, held: visitor.Capture
+) -> HttpResponseBase:
+    if held.method != "GET" or held.head_is_printed:
+        return response
+
+    def head() -> str:
+        return "" if injection.holds_head(response) else declarations.head(request)
+
+    injected = injection.inject(response, head)
+    if not injected or held.echo or held.no_store:
+        return response
+    return injection.not_modified(request, response)

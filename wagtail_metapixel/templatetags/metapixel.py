@@ -1,56 +1,88 @@
-"""``{% load metapixel %}``: three wrappers that never raise in production."""
+"""``{% load metapixel %}``: three tags that never raise in production."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from django import template
 from django.conf import settings
-from django.http import HttpRequest
+from django.template.base import Parser, Token
 from django.utils.safestring import SafeString
 
-from wagtail_metapixel import counters, declarations
-from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel import declarations
 
-logger = logging.getLogger("wagtail_metapixel")
 register = template.Library()
 
 
-@register.simple_tag(takes_context=True)
-def metapixel(context: template.Context) -> SafeString:
+class TagNode(template.Node):
+    """A tag of ours. What fails in its arguments prints nothing in production."""
+
+    def __init__(self, tag: str, inner: template.Node) -> None:
+        self.tag = tag
+        self.inner = inner
+
+    def render(self, context: template.Context) -> str:
+        """Print what the tag says."""
+        try:
+            return self.inner.render(context)
+        except Exception as error:
+            if settings.DEBUG:
+                raise
+            reason = f"{self.tag}: its arguments raised {type(error).__name__}"
+            declarations.misused(self.tag, reason)
+        return ""
+
+
+class MisusedNode(template.Node):
+    """A tag that Django could not read: prints nothing, and says why each time."""
+
+    def __init__(self, tag: str, reason: str) -> None:
+        self.tag = tag
+        self.reason = reason
+
+    def render(self, context: template.Context) -> str:  # noqa: ARG002 - Django's signature
+        """Print nothing."""
+        declarations.misused(self.tag, self.reason)
+        return ""
+
+
+def _tag(function: Callable[..., SafeString]) -> Callable[..., SafeString]:
+    """Register ``function`` as a ``simple_tag`` whose misuse costs no page in production."""
+    name = function.__name__
+    register.simple_tag(function, takes_context=True)
+    read = register.tags[name]
+
+    def compiled(parser: Parser, token: Token) -> template.Node:
+        try:
+            return TagNode(name, read(parser, token))
+        except template.TemplateSyntaxError as error:
+            if settings.DEBUG:
+                raise
+            return MisusedNode(name, str(error))
+
+    register.tag(name, compiled)
+    return function
+
+
+@_tag
+def metapixel(context: template.Context, /) -> SafeString:
     """Print the pixel's configuration and scripts. Goes into ``<head>``, once."""
-    return _guarded(context, declarations.head, "metapixel")
-
-
-@register.simple_tag(takes_context=True)
-def metapixel_event(context: template.Context, event_name: str, **params: Any) -> SafeString:
-    """Declare a page event: ``{% metapixel_event "ViewContent" value=price currency="EUR" %}``."""
-    return _guarded(context, declarations.page_event, "metapixel_event", event_name, params)
-
-
-@register.simple_tag(takes_context=True)
-def metapixel_ticket(context: template.Context, event_name: str, key: Any) -> SafeString:
-    """Let a thank-you page ask for its event: ``{% metapixel_ticket "Purchase" order %}``."""
-    return _guarded(context, declarations.ticket, "metapixel_ticket", event_name, key)
-
-
-def _guarded(
-    context: template.Context, function: Callable[..., SafeString], tag: str, *args: Any
-) -> SafeString:
     request = context.get("request")
-    if not isinstance(request, HttpRequest):
-        counters.add(counters.Item(counters.DIAGNOSTIC, f"{tag}: no request in the context"))
-        return SafeString("")
-    try:
-        return function(request, *args)
-    except EventError as error:
-        if settings.DEBUG:
-            raise
-        counters.add(counters.Item(counters.DIAGNOSTIC, str(error)))
-        logger.error("{%% %s %%} printed nothing: %s", tag, error)
-    except Exception as error:  # noqa: BLE001 - a page must not fail because of us
-        counters.add(counters.Item(counters.FAILED, f"{tag}: {type(error).__name__}"))
-        logger.error("{%% %s %%} printed nothing: %s", tag, type(error).__name__)
-    return SafeString("")
+    return declarations.guarded("metapixel", request, declarations.page_head, context.get)
+
+
+@_tag
+def metapixel_event(context: template.Context, /, event_name: str, **params: Any) -> SafeString:
+    """Declare a page event: ``{% metapixel_event "ViewContent" value=price currency="EUR" %}``."""
+    request = context.get("request")
+    return declarations.guarded(
+        "metapixel_event", request, declarations.declare, event_name, **params
+    )
+
+
+@_tag
+def metapixel_ticket(context: template.Context, /, event_name: str, key: Any) -> SafeString:
+    """Let a thank-you page ask for its event: ``{% metapixel_ticket "Purchase" order %}``."""
+    request = context.get("request")
+    return declarations.guarded("metapixel_ticket", request, declarations.ticket, event_name, key)
