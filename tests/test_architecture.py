@@ -20,24 +20,30 @@ ROOT = Path(__file__).resolve().parents[1]
 # A name stands for a module, or for a package and everything in it.
 FLOORS: list[set[str]] = [
     {"exceptions", "catalogue", "currencies", "meta_errors", "findings", "signals", "digests"},
-    {"parameters", "match_keys", "savepoints", "redaction"},
-    {"addresses", "identifiers", "amounts", "texts", "places", "phone_numbers"},
+    {"parameters", "match_keys", "savepoints", "redaction", "csp"},
+    {
+        "addresses", "identifiers", "amounts", "texts", "places", "phone_numbers",
+        "consent_cookies",
+    },
     {"normalisers", "order_totals", "personal_data", "subjects"},
     {
         "conf", "events", "custom_data", "matching", "keys", "parameter_rules", "match_key_rules",
         "halves",
     },
-    {"payloads", "exchange", "event_rules", "content_ids", "event_options"},
-    {"models"},
+    {
+        "payloads", "exchange", "event_rules", "content_ids", "event_options",
+        "csp_settings", "deployment",
+    },
+    {"models", "diagnosis"},
     {"site_settings", "counters", "linter"},
     {"visitor"},
     {"consent"},
-    {"browser", "outbox", "graph_api"},
-    {"recording"},
+    {"browser", "outbox", "graph_api", "injection", "limits"},
+    {"recording", "site_diagnostics"},
     {"tracking", "collecting", "capturing", "delivery", "privacy", "declarations"},
     {
-        "integrations", "templatetags", "jinja2tags", "middleware", "views", "urls", "diagnostics",
-        "testing",
+        "integrations", "templatetags", "jinja2tags", "middleware", "mixins", "views", "urls",
+        "diagnostics", "testing",
     },
     {"drivers", "checks", "admin", "management", "pytest_plugin"},
     {"apps", "wagtail_hooks"},

@@ -13,4 +13,5 @@ urlpatterns = [
     path("echo/", views.echo, name="echo"),
     path("ticket/", views.ticket, name="ticket"),
     path("consent/", views.consent_choice, name="consent"),
+    path("choice/", views.choice, name="choice"),
 ]

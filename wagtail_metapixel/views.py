@@ -1,4 +1,4 @@
-"""The four addresses a browser talks to. Harmless by construction.
+"""The five addresses a browser talks to. Harmless by construction.
 
 No form token stands in a cached page, so none is asked for: each request has to come from our own
 pages (same origin), is small, is answered with ``no-store``, and can say nothing that matters.
@@ -31,6 +31,7 @@ from wagtail_metapixel import (
     counters,
     declarations,
     keys,
+    limits,
     outbox,
     payloads,
     privacy,
@@ -38,7 +39,8 @@ from wagtail_metapixel import (
     visitor,
 )
 from wagtail_metapixel.collecting import Declared
-from wagtail_metapixel.consent import Choice, Decision
+from wagtail_metapixel.consent import Choice, Decision, Reason
+from wagtail_metapixel.custom_data import build_custom_data
 from wagtail_metapixel.identifiers import Fbc, Fbp
 from wagtail_metapixel.models import ConsentProvider, OutboxEvent
 from wagtail_metapixel.site_settings import SiteConfig, current
@@ -46,15 +48,18 @@ from wagtail_metapixel.visitor import Capture, Visitor
 
 logger = logging.getLogger("wagtail_metapixel")
 
-BODY_BYTES = 65536
+BODY_BYTES = 8192
 EVENTS_MAX = 20
 DEPTH_MAX = 6
 CONSENT_SECONDS = 180 * 24 * 3600
 META_COOKIE_SECONDS = 90 * 24 * 3600
 ECHO_WINDOW = timedelta(minutes=30)
 TICKET_WINDOW = timedelta(seconds=declarations.TICKET_SECONDS)
-UNSIGNED = frozenset({"PageView"})
+UNSIGNED = frozenset({"PageView", "Contact", "CustomizeProduct", "FindLocation"})
 """Names a browser may report without a declaration: they carry no value."""
+UNSIGNED_TEXTS = ("content_name", "content_category")
+UNSIGNED_TEXT_MAX = 100
+"""What may be said beside them, and in how many characters."""
 
 _CONTENT_TYPES = frozenset({"application/json", "text/plain"})
 _UUID4 = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}")
@@ -86,6 +91,7 @@ def _door(
             held = visitor.capture(request)
             site = _own_site(held)
             _same_origin(held)
+            _within_limits(held, site)
             response = answer(held, site, _body(request))
         except _RefusedError as refused:
             counters.add(counters.Item(counters.REFUSED, refused.word))
@@ -123,6 +129,10 @@ def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
         for event in declared:
             recording.withheld(event.event_name, site, decision.reason)
         return response
+    if limits.outbox_is_full(using=outbox.alias()):
+        for event in declared:
+            recording.withheld(event.event_name, site, Reason.CROWDED)
+        return response
     person = _browser_visitor(held, site, decision, body)
     wanted = [e for e in declared if e.event_name != "PageView" or site.mirrors_page_views]
     if wanted:
@@ -148,7 +158,7 @@ def _one_declared(item: Mapping[str, Any], site: SiteConfig) -> Declared | None:
     if item.get("declaration") is None:
         name = item.get("event_name")
         unsigned = isinstance(name, str) and name in UNSIGNED
-        declaration: Body | None = {"event_name": name} if unsigned else None
+        declaration: Body | None = _unsigned(str(name), item) if unsigned else None
     else:
         declaration = _signed(item.get("declaration"), item.get("signature"), site)
     if declaration is None or not catalogue.is_page_event(declaration["event_name"]):
@@ -158,6 +168,17 @@ def _one_declared(item: Mapping[str, Any], site: SiteConfig) -> Declared | None:
         event_id=event_id,
         custom_data=declaration.get("custom_data", {}),
     )
+
+
+def _unsigned(name: str, item: Mapping[str, Any]) -> Body:
+    told = item.get("custom_data") if name != "PageView" else None
+    texts = {
+        key: value.strip()[:UNSIGNED_TEXT_MAX]
+        for key in UNSIGNED_TEXTS
+        if isinstance(told, dict) and isinstance(value := told.get(key), str)
+    }
+    custom_data, _problems = build_custom_data(name, texts)
+    return {"event_name": name, "custom_data": custom_data}
 
 
 def _signed(text: Any, signature: Any, site: SiteConfig) -> Body | None:
@@ -269,7 +290,9 @@ def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
         privacy.withdraw(person)
         for name in ("_fbp", "_fbc"):
             response.delete_cookie(name, path="/", samesite="Lax")
-    proof = privacy.prove(choice, site, tool="cookie")
+    proof = privacy.prove(choice, site, tool=site.consent_provider)
+    if consent.ask_tool(held, site) is Choice.DENIED:
+        return response  # the tool's own cookie says it, and a later yes there is to count again
     granted = choice == "granted"
     response.set_cookie(
         visitor.CONSENT_COOKIE,
@@ -284,6 +307,15 @@ def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
 
 def _has_granted(held: Capture, site: SiteConfig) -> bool:
     return consent.ask(held, site)[0] == Choice.GRANTED
+
+
+# choice/: the answer in a cookie that no script may read
+
+
+@_door
+def choice(held: Capture, site: SiteConfig, _body: Body) -> HttpResponse:
+    """Tell the browser what stands in its own cookie of the site's consent tool."""
+    return JsonResponse({"choice": consent.ask_tool(held, site)})
 
 
 # Checks at the door
@@ -309,6 +341,11 @@ def _same_origin(held: Capture) -> None:
         raise _RefusedError(403, "no origin")
     if origin and not _is_own_origin(origin, held):
         raise _RefusedError(403, "another origin")
+
+
+def _within_limits(held: Capture, site: SiteConfig) -> None:
+    if whose := limits.exceeded(held, site):
+        raise _RefusedError(429, f"too many requests of one {whose} in a minute")
 
 
 def _is_own_origin(origin: str, held: Capture) -> bool:

@@ -11,6 +11,7 @@ REMEDIES: Mapping[str, str] = {
     Reason.NO_SITE: "is there a Wagtail site for this host? Call use_pixel()",
     Reason.DISABLED: "call use_pixel(enabled=True)",
     Reason.NO_PIXEL: "call use_pixel(), and look at its events=",
+    Reason.UNSET: "call use_pixel()",
     Reason.HOST: "name the host in use_pixel(hosts=[...])",
     Reason.STAFF: "somebody with access to the admin logged in here: take another client",
     Reason.GPC: "the request says Sec-GPC: 1",
@@ -20,6 +21,7 @@ REMEDIES: Mapping[str, str] = {
     Reason.NO_VISITOR: "no request, or one without cookies, and nobody was kept: call"
     " grant_consent(client), or remember(request, key) at the checkout, or give track() a consent=",
     Reason.NO_MATCHING: "call use_pixel(advanced_matching=True)",
+    Reason.CROWDED: "fewer rows may wait, or a higher PAGE_EVENTS_WAITING",
     Reason.NO_IDENTIFIER: "grant_consent(client) gives the browser an _fbp; user_data= helps, too",
 }
 
