@@ -169,3 +169,72 @@ def test_a_thread_on_a_deferred_sqlite_is_a_warning_with_the_line_to_add(
     messages = found(checks.check_thread)
     assert ("metapixel.W005" in messages) is warned
     assert all("IMMEDIATE" in message.hint for message in messages.values())
+
+
+# The Content Security Policy
+
+DJANGO = "django.middleware.csp.ContentSecurityPolicyMiddleware"
+
+
+@pytest.fixture
+def with_csp(settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, DJANGO]
+    return settings
+
+
+def test_each_directive_that_lacks_a_source_is_a_warning_with_the_line_to_write(with_csp):
+    with_csp.SECURE_CSP = {
+        "default-src": ["'none'"],
+        "script-src": ["'self'", "https://connect.facebook.net"],
+        "img-src": ["'self'"],
+        "connect-src": ["'self'", "https:"],
+        "form-action": ["'self'"],
+    }
+    messages = checks.check_csp()
+    assert {(m.id, m.level) for m in messages} == {("metapixel.W006", django_checks.WARNING)}
+    assert [(m.msg, m.hint) for m in messages] == [
+        (
+            "SECURE_CSP lacks https://www.facebook.com in img-src.",
+            """Write: "img-src": ["'self'", "https://www.facebook.com"],""",
+        ),
+        (
+            "SECURE_CSP lacks https://www.facebook.com in frame-src.",
+            """Write: "frame-src": ["https://www.facebook.com"],""",
+        ),
+        (
+            "SECURE_CSP lacks https://www.facebook.com in form-action.",
+            """Write: "form-action": ["'self'", "https://www.facebook.com"],""",
+        ),
+    ]
+
+
+def test_strict_dynamic_and_trusted_types_have_warnings_of_their_own(with_csp):
+    with_csp.SECURE_CSP = {
+        "script-src": ["'strict-dynamic'", "'nonce-abc'"],
+        "connect-src": ["*"],
+        "require-trusted-types-for": ["'script'"],
+        "trusted-types": ["shop"],
+    }
+    messages = found(checks.check_csp)
+    assert sorted(messages) == ["metapixel.W007", "metapixel.W008"]
+    assert "nonce" in messages["metapixel.W007"].msg
+    assert """["'nonce-abc'", "'self'", "https://connect""" in messages["metapixel.W007"].hint
+    assert messages["metapixel.W008"].hint == 'Write: "trusted-types": ["shop", "metapixel"],'
+
+
+@pytest.mark.parametrize("policy", [None, {}, {"SECURE_CSP_REPORT_ONLY": {"img-src": ["'none'"]}}])
+def test_no_policy_and_one_that_only_reports_are_no_warning(with_csp, policy):
+    for name, value in (policy or {}).items():
+        setattr(with_csp, name, value)
+    assert checks.check_csp() == []
+
+
+def test_the_check_of_the_policy_is_silent_while_a_setting_cannot_be_used(given, with_csp):
+    with_csp.SECURE_CSP = {"img-src": ["'none'"]}
+    given(SCRIPT_URL="http://elsewhere.example")
+    assert checks.check_csp() == []
+
+
+def test_the_check_of_the_policy_is_registered_and_asks_no_database(with_csp):
+    with_csp.SECURE_CSP = {"img-src": ["'none'"]}
+    assert [m for m in django_checks.run_checks() if m.id == "metapixel.W006"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from wagtail.models import Site
 
@@ -15,9 +15,18 @@ from tests.factories import (
     SettingsFactory,
     SiteFactory,
 )
-from wagtail_metapixel import counters, diagnostics, graph_api, outbox, visitor
+from wagtail_metapixel import (
+    conf,
+    counters,
+    diagnostics,
+    graph_api,
+    outbox,
+    site_settings,
+    visitor,
+)
 from wagtail_metapixel.consent import Reason
-from wagtail_metapixel.diagnostics import Level
+from wagtail_metapixel.diagnosis import Level
+from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import Counter, State
 
@@ -27,6 +36,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def only_our_site():
     Site.objects.all().delete()
+
+
+def answer(held):
+    return "granted"
 
 
 def lines(**kwargs):
@@ -113,6 +126,182 @@ def test_declared_proxies_are_told(settings):
     assert one("Trusted proxies: ['10.0.0.0/8'].").level is Level.OK
 
 
+# Settings that cannot be used
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "subject"),
+    [
+        ("POLL_INTERVAL", "a", "delivery"),
+        ("REQUEST_TIMEOUT", 0, "delivery"),
+        ("DELIVERY", "x", "delivery"),
+        ("GRAPH_VERSION", "latest", "graph"),
+        ("SANDBOX", "https://elsewhere.example", "graph"),
+        ("SCRIPT_URL", "http://elsewhere.example", "csp"),
+        ("TRUSTED_PROXIES", "1", "proxies"),
+        ("CONSENT_PROVIDER", "no.such.function", "testserver:80"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_problem_and_names_what_does_not_work(
+    settings, name, value, subject
+):
+    PixelFactory(settings=SettingsFactory(consent_provider="function"))
+    settings.WAGTAIL_METAPIXEL = {"CONSENT_PROVIDER": f"{__name__}.answer"}
+    usual = {finding.subject for finding in lines()}
+    settings.WAGTAIL_METAPIXEL = settings.WAGTAIL_METAPIXEL | {name: value}
+    found = lines()
+    rule = f'WAGTAIL_METAPIXEL["{name}"] has to '
+    [problem] = [f for f in found if f.level is Level.PROBLEM]
+    assert problem.subject == "settings"
+    assert problem.fact.startswith(rule)
+    assert problem.advice.startswith("Without it, the default holds: ")
+    notes = [f for f in found if f.level is Level.NOTE and rule in f.fact]
+    assert subject in {note.subject for note in notes}
+    assert {f.subject for f in found} >= usual
+
+
+def test_no_line_calls_well_what_a_setting_keeps_from_working(settings):
+    PixelFactory(settings=SettingsFactory(consent_provider="function"))
+    settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": "a", "CONSENT_PROVIDER": "no.such.function"}
+    well = " ".join(finding.fact for finding in lines() if finding.level is Level.OK)
+    assert "Events are sent by" not in well
+    assert "Consent:" not in well
+    assert "Nothing waits." in well
+
+
+def test_settings_that_are_no_dict_leave_the_lines_that_need_none(settings):
+    PixelFactory()
+    settings.WAGTAIL_METAPIXEL = "x"
+    assert len(problems()) == 1
+    well = {finding.subject for finding in lines() if finding.level is Level.OK}
+    assert well == {"tables", "middleware", "addresses", "outbox"}
+
+
+def test_a_setting_that_nobody_knows_is_a_problem_with_the_nearest_name(settings):
+    settings.WAGTAIL_METAPIXEL = {"TRUSTED_PROXY": 1}
+    finding = one('WAGTAIL_METAPIXEL["TRUSTED_PROXY"] is not a setting.')
+    assert (finding.level, finding.advice) == (
+        Level.PROBLEM,
+        'Did you mean "TRUSTED_PROXIES"?',
+    )
+
+
+def test_a_wrong_setting_that_the_settings_lines_do_not_know_is_a_problem(monkeypatch):
+    def graph_url():
+        raise ConfigurationError("GRAPH has to be mended.")
+
+    monkeypatch.setattr(conf, "graph_url", graph_url)
+    finding = one("GRAPH has to be mended.")
+    assert (finding.level, finding.subject) == (Level.PROBLEM, "graph")
+
+
+@pytest.mark.parametrize("part", ["middleware", "waiting", "refused", "held_back", "addresses"])
+def test_a_part_that_breaks_is_one_problem_and_leaves_the_others(monkeypatch, part):
+    PixelFactory()
+    usual = len(lines())
+
+    def broken():
+        raise OSError("password=secret")
+
+    monkeypatch.setattr(diagnostics, part, broken)
+    [problem] = problems()
+    assert problem.fact == "This could not be examined: OSError."
+    assert "secret" not in problem.advice
+    assert len(lines()) >= usual
+
+
+def test_a_site_that_breaks_leaves_the_other_sites(monkeypatch):
+    PixelFactory()
+    PixelFactory(settings=SettingsFactory(site=SiteFactory(hostname="b")), hosts="b")
+    tokens = iter([OSError, lambda _pixel_id: TOKEN])
+
+    def access_token(pixel_id):
+        answer = next(tokens)(pixel_id)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(site_settings, "access_token", access_token)
+    found = lines()
+    [problem] = [finding for finding in found if finding.level is Level.PROBLEM]
+    assert problem.fact == "This could not be examined: OSError."
+    assert one("It sends for testserver.", found).level is Level.OK
+    assert one("It sends for b.", found).level is Level.OK
+
+
+def test_a_database_that_does_not_answer_is_a_line(monkeypatch):
+    def away(*_args, **_kwargs):
+        raise OperationalError("could not connect as shop with password secret")
+
+    monkeypatch.setattr(connection.introspection, "table_names", away)
+    [finding] = diagnostics.examine(network=False)
+    assert (finding.level, finding.subject) == (Level.PROBLEM, "tables")
+    assert "OperationalError" in finding.fact
+    assert "secret" not in str(finding)
+
+
+# The Content Security Policy
+
+POLICY = {"default-src": ["'self'"]}
+CONNECT = (
+    """Write: "connect-src": ["'self'", "https://www.facebook.com", """
+    '"https://connect.facebook.net"],'
+)
+
+
+def csp_lines():
+    return [finding for finding in lines() if finding.subject == "csp"]
+
+
+@pytest.fixture
+def with_django_csp(settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "csp.middleware.CSPMiddleware"]
+    return settings
+
+
+def test_without_a_policy_the_sources_are_told_for_whoever_sends_one():
+    [finding] = csp_lines()
+    assert finding.level is Level.OK
+    assert finding.fact == (
+        "No CSP found in the settings; if a proxy sends one, it needs: "
+        "script-src 'self' https://connect.facebook.net; img-src https://www.facebook.com; "
+        "connect-src 'self' https://www.facebook.com https://connect.facebook.net; "
+        "frame-src https://www.facebook.com; form-action https://www.facebook.com"
+    )
+
+
+def test_a_policy_that_lets_all_through_is_ok(with_django_csp):
+    with_django_csp.CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"default-src": ["'self'", "https:"]}}
+    [finding] = csp_lines()
+    assert finding.level is Level.OK
+    assert "lets through all that pages need" in finding.fact
+
+
+def test_each_directive_that_lacks_a_source_is_a_problem_with_the_line(with_django_csp):
+    with_django_csp.CONTENT_SECURITY_POLICY = {"DIRECTIVES": POLICY}
+    found = csp_lines()
+    assert {finding.level for finding in found} == {Level.PROBLEM}
+    assert [finding.advice for finding in found] == [
+        """Write: "script-src": ["'self'", "https://connect.facebook.net"],""",
+        """Write: "img-src": ["'self'", "https://www.facebook.com"],""",
+        CONNECT,
+        """Write: "frame-src": ["'self'", "https://www.facebook.com"],""",
+    ]
+
+
+def test_a_policy_that_only_reports_is_a_note(with_django_csp):
+    with_django_csp.CONTENT_SECURITY_POLICY_REPORT_ONLY = {"DIRECTIVES": POLICY}
+    found = csp_lines()
+    assert {finding.level for finding in found} == {Level.NOTE}
+    assert len(found) == 4
+
+
+def test_a_complaint_whose_check_is_silenced_is_a_note(with_django_csp):
+    with_django_csp.CONTENT_SECURITY_POLICY = {"DIRECTIVES": POLICY}
+    with_django_csp.SILENCED_SYSTEM_CHECKS = ["metapixel.W006"]
+    assert {finding.level for finding in csp_lines()} == {Level.NOTE}
+
+
 # A site
 
 
@@ -146,9 +335,35 @@ def test_where_consent_comes_from_is_told(provider, level, fact):
 
 
 def test_a_function_of_the_sites_own_is_enough(settings):
-    settings.WAGTAIL_METAPIXEL = {"CONSENT_PROVIDER": "shop.consent.answer"}
+    settings.WAGTAIL_METAPIXEL = {"CONSENT_PROVIDER": f"{__name__}.answer"}
     PixelFactory(settings=SettingsFactory(consent_provider="function"))
     assert one("Consent: A function of this site").level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "fact"),
+    [
+        ({}, "Products go by their primary key; the value of an order is with tax, with shipping,"),
+        (
+            {"content_id_scheme": "attribute", "content_id_attribute": "stock.sku"},
+            "Products go by their stock.sku;",
+        ),
+        ({"content_id_prefix": "shop-"}, 'their primary key with "shop-" before it;'),
+        ({"content_id_scheme": "function"}, "Products go by a function of this site;"),
+        ({"value_includes_tax": False}, "is without tax, with shipping, after discounts."),
+        ({"value_includes_shipping": False}, "is with tax, without shipping, after discounts."),
+        ({"value_is_after_discounts": False}, "with tax, with shipping, before discounts."),
+    ],
+)
+def test_how_products_and_orders_are_told_is_told(settings, kwargs, fact):
+    settings.WAGTAIL_METAPIXEL = {"CONTENT_ID_FUNCTION": f"{__name__}.answer"}
+    PixelFactory(settings=SettingsFactory(**kwargs))
+    assert one(fact).level is Level.OK
+
+
+def test_a_missing_function_for_ids_is_a_problem():
+    PixelFactory(settings=SettingsFactory(content_id_scheme="function"))
+    assert "CONTENT_ID_FUNCTION" in one("Product ids come from a function").advice
 
 
 def test_advanced_matching_that_is_off_is_a_note():
@@ -253,6 +468,27 @@ def test_what_was_held_back_this_week_is_told():
             day=today - timedelta(days), kind="withheld", reason="consent unknown", count=count
         )
     assert one("5 x consent unknown").level is Level.NOTE
+
+
+REFUSED = {"another origin": "Host header", "no site": "Settings > Sites", "not JSON": ""}
+
+
+@pytest.mark.parametrize("reason", [*REFUSED, "too many requests of one address in a minute"])
+def test_requests_refused_lately_are_told(reason):
+    Counter.objects.create(day=timezone.now().date(), kind=counters.REFUSED, reason=reason, count=7)
+    finding = one(f"7 from browsers were refused since yesterday: 7 x {reason}.")
+    assert finding.level is Level.NOTE
+    assert REFUSED.get(reason, "REQUESTS_PER_ADDRESS") in finding.advice
+    assert bool(finding.advice) is (reason != "not JSON")
+
+
+def test_requests_refused_long_ago_and_those_of_staff_are_not_told():
+    today = timezone.now().date()
+    for days, reason in ((3, "no site"), (0, "staff")):
+        Counter.objects.create(
+            day=today - timedelta(days), kind=counters.REFUSED, reason=reason, count=1
+        )
+    assert [f for f in lines() if f.subject == "requests"] == []
 
 
 def test_before_migrate_the_doctor_says_so_and_asks_no_further(monkeypatch):

@@ -7,7 +7,8 @@ from django.core.management import CommandError, call_command
 from wagtail.models import Site
 
 from tests.factories import TOKEN, PixelFactory
-from wagtail_metapixel import counters, graph_api
+from wagtail_metapixel import counters, diagnostics, graph_api
+from wagtail_metapixel.diagnosis import ok
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import Counter
 
@@ -22,11 +23,11 @@ def only_our_site():
     counters.clear()
 
 
-def doctor(*args):
+def doctor(*args, **options):
     """Return what the command printed, and its exit status."""
     out = io.StringIO()
     try:
-        call_command("metapixel_doctor", *args, stdout=out, no_color=True)
+        call_command("metapixel_doctor", *args, stdout=out, no_color=True, **options)
     except CommandError as error:
         return f"{out.getvalue()}{error}", error.returncode
     return out.getvalue(), 0
@@ -70,12 +71,29 @@ def test_meta_is_asked_unless_offline(monkeypatch, code, status):
     assert "said Meta" not in doctor("--offline")[0]
 
 
-@pytest.mark.parametrize("value", [{"GRAPH_VERSION": "latest"}, {"TRUSTED_PROXIES": "1"}, "x"])
-def test_a_setting_that_cannot_be_used_is_one_sentence_and_status_1(settings, value):
+@pytest.mark.parametrize("value", [{"GRAPH_VERSION": "latest"}, {"POLL_INTERVAL": "a"}, "x"])
+@pytest.mark.parametrize("options", [{}, {"skip_checks": True}, {"skip_checks": False}])
+def test_a_setting_that_cannot_be_used_is_one_problem_among_all_lines(settings, value, options):
+    PixelFactory()
     settings.WAGTAIL_METAPIXEL = value
-    text, status = doctor("--offline")
+    text, status = doctor("--offline", **options)
     assert status == 1
-    assert text.startswith("WAGTAIL_METAPIXEL")
+    assert text.endswith("1 problem to mend.")
+    assert "problem  settings: WAGTAIL_METAPIXEL" in text
+    assert "note     delivery: " in text or "ok       delivery: " in text
+    assert "ok       outbox: Nothing waits." in text
+
+
+def test_lines_are_printed_as_they_are_found(monkeypatch):
+    def examine(**_kwargs):
+        yield ok("first", "It is there.")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(diagnostics, "examine", examine)
+    out = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        call_command("metapixel_doctor", stdout=out, no_color=True)
+    assert out.getvalue() == "ok       first: It is there.\n"
 
 
 def test_what_was_counted_in_memory_is_saved_and_told():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -11,23 +9,9 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
 from django.db import connections
 
-from wagtail_metapixel import conf, keys, outbox
+from wagtail_metapixel import conf, csp_settings, deployment, outbox
+from wagtail_metapixel.diagnosis import Level
 from wagtail_metapixel.exceptions import ConfigurationError
-
-_READERS: Mapping[str, Callable[[], Any]] = {
-    "ACCESS_TOKENS": conf.access_tokens,
-    "ENCRYPTION_KEYS": lambda: keys.encrypt(b""),
-    "DELIVERY": conf.driver,
-    "GRAPH_URL": lambda: conf.address("GRAPH_URL"),
-    "GRAPH_VERSION": conf.graph_version,
-    "SCRIPT_URL": lambda: conf.address("SCRIPT_URL"),
-    "SANDBOX": conf.sandbox_url,
-    "TRUSTED_PROXIES": conf.trusted_proxies,
-    "CONSENT_PROVIDER": lambda: conf.function("CONSENT_PROVIDER"),
-    "CONTENT_ID_FUNCTION": lambda: conf.function("CONTENT_ID_FUNCTION"),
-    "REQUEST_TIMEOUT": lambda: conf.seconds("REQUEST_TIMEOUT"),
-    "POLL_INTERVAL": lambda: conf.seconds("POLL_INTERVAL"),
-}
 
 
 def register_all() -> None:
@@ -36,22 +20,17 @@ def register_all() -> None:
     checks.register(check_installation, Tags.compatibility)
     checks.register(check_sandbox, Tags.security)
     checks.register(check_thread, Tags.compatibility)
+    checks.register(check_csp, Tags.security)
 
 
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """E001: a setting cannot be used. W001: a setting nobody knows."""
-    try:
-        given = conf.given()
-    except ConfigurationError as error:
-        return [Error(str(error), hint="Without it, all defaults hold.", id="metapixel.E001")]
-    messages: list[CheckMessage] = [_unknown(name) for name in given if name not in conf.DEFAULTS]
-    for name in given:
-        try:
-            _READERS.get(name, lambda: None)()
-        except ConfigurationError as error:
-            hint = f"Without it, the default holds: {conf.DEFAULTS[name]!r}."
-            messages.append(Error(str(error), hint=hint, id="metapixel.E001"))
-    return messages
+    return [
+        Warning(mistake.fact, hint=mistake.advice, id="metapixel.W001")
+        if mistake.is_unknown
+        else Error(mistake.fact, hint=mistake.advice, id="metapixel.E001")
+        for mistake in deployment.mistakes()
+    ]
 
 
 def check_installation(**_kwargs: Any) -> list[CheckMessage]:
@@ -64,7 +43,7 @@ def check_installation(**_kwargs: Any) -> list[CheckMessage]:
     return [
         Warning(finding.fact, hint=finding.advice, id=numbered[finding.subject])
         for finding in findings
-        if finding.level is diagnostics.Level.PROBLEM
+        if finding.level is Level.PROBLEM
     ]
 
 
@@ -107,7 +86,20 @@ def check_thread(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def _unknown(name: str) -> CheckMessage:
-    close = difflib.get_close_matches(name, conf.DEFAULTS, n=1)
-    hint = f'Did you mean "{close[0]}"?' if close else f"Known: {', '.join(conf.DEFAULTS)}."
-    return Warning(f'{conf.SETTING}["{name}"] is not a setting.', hint=hint, id="metapixel.W001")
+def check_csp(**_kwargs: Any) -> list[CheckMessage]:
+    """W006: the policy lacks a source. W007: 'strict-dynamic'. W008: Trusted Types.
+
+    By the settings alone, whether or not a pixel is set and ``DEBUG`` is on: a policy is best
+    mended before the pixel is there. What only reports blocks nothing and is not mentioned.
+    """
+    try:
+        return [
+            Warning(
+                complaint.fact, hint=complaint.advice, id=csp_settings.CHECK_IDS[complaint.kind]
+            )
+            for policy in csp_settings.set_policies()
+            if policy.is_enforced
+            for complaint in csp_settings.complaints(policy)
+        ]
+    except ConfigurationError:
+        return []

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from wagtail_metapixel import conf, deployment
+
+
+def test_every_setting_is_read_by_one_of_the_readers():
+    assert set(deployment._READERS) == set(conf.DEFAULTS)
+
+
+def test_without_settings_there_is_no_mistake(settings):
+    del settings.WAGTAIL_METAPIXEL
+    assert list(deployment.mistakes()) == []
+
+
+def test_all_mistakes_are_found_the_unknown_names_first(settings):
+    settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": "a", "DELIVRY": 1, "TRUSTED_PROXIES": 1}
+    unknown, unusable = deployment.mistakes()
+    assert (unknown.is_unknown, unknown.advice) == (True, 'Did you mean "DELIVERY"?')
+    assert (unusable.is_unknown, "POLL_INTERVAL" in unusable.fact) == (False, True)
+    assert unusable.advice == "Without it, the default holds: 1.0."

@@ -1,0 +1,59 @@
+"""What is wrong in ``settings.WAGTAIL_METAPIXEL``, setting by setting."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from wagtail_metapixel import conf, keys
+from wagtail_metapixel.exceptions import ConfigurationError
+
+_READERS: Mapping[str, Callable[[], Any]] = {
+    "ACCESS_TOKENS": conf.access_tokens,
+    "ENCRYPTION_KEYS": lambda: keys.encrypt(b""),
+    "DELIVERY": conf.driver,
+    "GRAPH_URL": lambda: conf.address("GRAPH_URL"),
+    "GRAPH_VERSION": conf.graph_version,
+    "SCRIPT_URL": lambda: conf.address("SCRIPT_URL"),
+    "SANDBOX": conf.sandbox_url,
+    "TRUSTED_PROXIES": conf.trusted_proxies,
+    "CONSENT_PROVIDER": lambda: conf.function("CONSENT_PROVIDER"),
+    "CONTENT_ID_FUNCTION": lambda: conf.function("CONTENT_ID_FUNCTION"),
+    "INJECT": lambda: conf.flag("INJECT"),
+    "REQUEST_TIMEOUT": lambda: conf.seconds("REQUEST_TIMEOUT"),
+    "POLL_INTERVAL": lambda: conf.seconds("POLL_INTERVAL"),
+    "REQUESTS_PER_ADDRESS": lambda: conf.count("REQUESTS_PER_ADDRESS"),
+    "REQUESTS_PER_SITE": lambda: conf.count("REQUESTS_PER_SITE"),
+    "PAGE_EVENTS_WAITING": lambda: conf.count("PAGE_EVENTS_WAITING"),
+}
+
+
+class Mistake(NamedTuple):
+    """One setting that cannot be used, or that nobody knows."""
+
+    fact: str
+    """Names the setting and the rule, never the value."""
+    advice: str
+    is_unknown: bool = False
+
+
+def mistakes() -> Iterator[Mistake]:
+    """Examine every setting that is given. Never raises."""
+    try:
+        given = conf.given()
+    except ConfigurationError as error:
+        yield Mistake(str(error), "Without it, all defaults hold.")
+        return
+    yield from (_unknown(name) for name in given if name not in conf.DEFAULTS)
+    for name in given:
+        try:
+            _READERS.get(name, lambda: None)()
+        except ConfigurationError as error:
+            yield Mistake(str(error), f"Without it, the default holds: {conf.DEFAULTS[name]!r}.")
+
+
+def _unknown(name: str) -> Mistake:
+    close = difflib.get_close_matches(name, conf.DEFAULTS, n=1)
+    advice = f'Did you mean "{close[0]}"?' if close else f"Known: {', '.join(conf.DEFAULTS)}."
+    return Mistake(f'{conf.SETTING}["{name}"] is not a setting.', advice, is_unknown=True)
