@@ -106,6 +106,7 @@ def test_a_script_given_explicitly_stays_beside_the_sandbox(given):
         "127.0.0.1:8001",
         "ftp://127.0.0.1",
         "http://",
+        "http://[::1",
     ],
 )
 def test_a_sandbox_elsewhere_is_refused_because_it_would_redirect_a_shops_events(given, url):
@@ -115,7 +116,9 @@ def test_a_sandbox_elsewhere_is_refused_because_it_would_redirect_a_shops_events
 
 
 @pytest.mark.parametrize("name", ["GRAPH_URL", "SCRIPT_URL"])
-@pytest.mark.parametrize("url", ["http://graph.facebook.com", "graph.facebook.com", "https://", 1])
+@pytest.mark.parametrize(
+    "url", ["http://graph.facebook.com", "graph.facebook.com", "https://", "https://[::1", 1]
+)
 def test_an_address_that_is_not_encrypted_is_refused(given, name, url):
     given(**{name: url})
     with pytest.raises(ConfigurationError, match=name):

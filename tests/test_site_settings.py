@@ -157,6 +157,13 @@ def test_with_the_database_away_the_old_snapshot_serves(clock, monkeypatch, capl
     assert "user=shop" not in caplog.text
 
 
+def test_with_deployment_settings_that_are_none_there_are_no_sites(settings, caplog):
+    PixelFactory()
+    settings.WAGTAIL_METAPIXEL = ["SANDBOX"]
+    assert site_settings.current().sites == ()
+    assert "ConfigurationError" in caplog.text
+
+
 def test_with_the_database_away_from_the_start_there_are_no_sites(monkeypatch):
     def away():
         raise DatabaseError

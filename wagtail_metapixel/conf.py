@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.http.request import validate_host
@@ -104,7 +104,7 @@ def sandbox_url() -> str:
 
 def is_loopback(url: str) -> bool:
     """Tell whether ``url`` is an http(s) address of this machine."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return False
     if parts.hostname == "localhost":
@@ -113,6 +113,13 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(parts.hostname).is_loopback
     except ValueError:
         return False
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # a bracket without its other half
+        return urlsplit("")
 
 
 def graph_url() -> str:
@@ -139,7 +146,7 @@ def script_url() -> str:
 def address(name: str) -> str:
     """Return the address set for ``name``: encrypted, or of this machine, or the default."""
     url = str(get(name))
-    parts = urlsplit(url)
+    parts = _parts(url)
     if url == DEFAULTS[name] or is_loopback(url) or (parts.scheme == "https" and parts.hostname):
         return url
     raise ConfigurationError(f'{SETTING}["{name}"] has to be an address that begins with https://.')

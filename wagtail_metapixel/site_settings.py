@@ -22,6 +22,7 @@ from wagtail.models import Site
 from wagtail_metapixel import conf
 from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.content_ids import ContentIds
+from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.models import (
     USUAL_CATEGORIES,
     ConsentProvider,
@@ -143,7 +144,7 @@ def refresh() -> Snapshot:
     global _latest  # noqa: PLW0603 - one snapshot a process is the point of this module
     try:
         _latest = _read()
-    except (Error, SynchronousOnlyOperation) as error:
+    except (Error, SynchronousOnlyOperation, ConfigurationError) as error:
         logger.warning("The Meta Pixel settings could not be read: %s", type(error).__name__)
     return _latest
 
