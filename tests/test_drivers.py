@@ -180,9 +180,7 @@ class Clock:
 
 
 @pytest.mark.django_db
-def test_thread_asks_less_often_the_longer_something_is_broken(
-    thread, work, settings, monkeypatch
-):
+def test_thread_asks_less_often_the_longer_something_is_broken(thread, work, settings, monkeypatch):
     monkeypatch.setattr(drivers.random, "uniform", lambda _low, _high: 1)
     monkeypatch.setattr(thread, "_wake", Clock(thread, seconds := []))
     settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": 1}

@@ -16,6 +16,7 @@ from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
 
 def examine(*, network: bool) -> Iterator[Finding]:
     """Examine all sites; with ``network``, Meta is asked about each pixel."""
+    conf.given()  # raises what the snapshot only logs
     snapshot = site_settings.refresh()
     if not snapshot.sites:
         yield problem("sites", "There is no Wagtail site.", "Make one under Settings > Sites.")
