@@ -105,7 +105,7 @@ class Shop:
     def prepare(self):
         """Make the tables and fill the shelves; what is there already is kept."""
         for command in (["migrate", "--verbosity", "0"], ["fill_shop"]):
-            self._run([sys.executable, "manage.py", *command])
+            self.run([sys.executable, "manage.py", *command])
 
     def start(self):
         """Serve, and return when the first page was answered. Raises :class:`ShopFailed`."""
@@ -170,7 +170,8 @@ class Shop:
             **self.options,
         }
 
-    def _run(self, command):
+    def run(self, command):
+        """Run a command in the shop's environment. Raises :class:`ShopFailed` with what it said."""
         done = subprocess.run(
             command,
             check=False,
