@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.http import HttpRequest
@@ -9,6 +11,7 @@ from wagtail.models import Site
 from tests.factories import PIXEL_ID, TOKEN, PixelFactory, SettingsFactory, SiteFactory
 from wagtail_metapixel import site_settings, visitor
 from wagtail_metapixel.models import InstallationKey, MetaPixel, PageViewMirror
+from wagtail_metapixel.site_settings import SiteConfig
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +53,7 @@ def test_a_snapshot_holds_the_choices_of_the_owner_and_no_token():
     assert found.consent_provider == "cookie"
     assert not found.respect_gpc
     assert found.phone_region == "DE"
-    assert not found.mirrors_page_views
+    assert not found.mirrors_page_view(str(uuid.uuid4()))
     assert found.own_hosts == {"testserver", "shop.example"}
     assert [p.pixel_id for p in found.pixels_for("shop.example", "Purchase")] == [PIXEL_ID]
     assert found.pixels_for("shop.example", "ViewContent") == ()
@@ -140,6 +143,12 @@ def test_what_is_saved_in_this_process_is_seen_at_once(change):
         pixel.delete()
     found = config(site)
     assert not (found.pixels_for("testserver") and found.enabled and found.hostname == "testserver")
+
+
+def test_one_page_view_in_ten_is_a_sample():
+    site = SiteConfig(1, "shop.example", 80, True, page_view_mirror=PageViewMirror.SAMPLED)
+    ids = [str(uuid.UUID(int=number, version=4)) for number in range(1000)]
+    assert sum(map(site.mirrors_page_view, ids)) == 100
 
 
 @pytest.mark.parametrize("error", [DatabaseError, InterfaceError])

@@ -426,12 +426,14 @@ def test_each_pixel_gets_what_its_owner_chose(chosen):
     }
 
 
-def test_page_views_from_the_server_can_be_switched_off(site):
-    MetaPixelSettings.objects.update(page_view_mirror="none")
+@pytest.mark.parametrize("mirror", ["none", "sampled"])
+def test_page_views_from_the_server_can_be_switched_off_or_fewer(site, mirror):
+    MetaPixelSettings.objects.update(page_view_mirror=mirror)
     site_settings.refresh()
-    send("collect", view(page_view(), declared(site)))
+    in_no_sample = str(uuid.UUID(int=1, version=4))
+    send("collect", view(page_view(event_id=in_no_sample), declared(site)))
     assert [event["event_name"] for event, _ in stored()] == ["ViewContent"]
-    response = send("collect", view(page_view()))
+    response = send("collect", view(page_view(event_id=in_no_sample)))
     assert len(stored()) == 1
     assert response.cookies["_fbp"].value == FBP, "the first-party cookies are kept alive anyway"
 

@@ -79,6 +79,7 @@ class PageViewMirror(models.TextChoices):
     """What the server reports of page views."""
 
     ALL = "all", _("Every page view")
+    SAMPLED = "sampled", _("One page view in ten")
     NONE = "none", _("No page views (the browser still reports them)")
 
 

@@ -34,6 +34,9 @@ from wagtail_metapixel.models import (
 from wagtail_metapixel.order_totals import ValuePolicy
 from wagtail_metapixel.savepoints import savepoint_if_inside
 
+PAGE_VIEWS_A_SAMPLE = 10
+"""Of so many page views a sample holds one."""
+
 logger = logging.getLogger("wagtail_metapixel")
 
 SNAPSHOT_SECONDS = 10.0
@@ -70,7 +73,7 @@ class SiteConfig(NamedTuple):
     respect_gpc: bool = True
     advanced_matching: bool = False
     phone_region: str = ""
-    mirrors_page_views: bool = True
+    page_view_mirror: str = PageViewMirror.ALL
     html_attributes: bool = False
     single_page: bool = False
     pixels: tuple[PixelConfig, ...] = ()
@@ -82,6 +85,12 @@ class SiteConfig(NamedTuple):
     def applied(self, params: Mapping[str, Any], problems: list[Problem]) -> Mapping[str, Any]:
         """Return the parameters of an event with products and totals told as the owner chose."""
         return self.content_ids.applied(self.value_policy.applied(params, problems), problems)
+
+    def mirrors_page_view(self, event_id: str) -> bool:
+        """Tell whether the server reports the page view with this id, a UUIDv4."""
+        if self.page_view_mirror == PageViewMirror.SAMPLED:
+            return int(event_id[-8:], 16) % PAGE_VIEWS_A_SAMPLE == 0
+        return self.page_view_mirror == PageViewMirror.ALL
 
     def pixels_for(self, host: str, event_name: str | None = None) -> tuple[PixelConfig, ...]:
         """Return the pixels that send for ``host``, and for ``event_name`` when it is given."""
@@ -210,7 +219,7 @@ def _site_config(site: Site, row: MetaPixelSettings | None) -> SiteConfig:
         respect_gpc=row.respect_gpc,
         advanced_matching=row.advanced_matching,
         phone_region=row.phone_region,
-        mirrors_page_views=row.page_view_mirror == PageViewMirror.ALL,
+        page_view_mirror=row.page_view_mirror,
         html_attributes=row.html_attributes,
         single_page=row.single_page,
         pixels=pixels,

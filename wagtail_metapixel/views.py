@@ -134,7 +134,11 @@ def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
             recording.withheld(event.event_name, site, Reason.CROWDED)
         return response
     person = _browser_visitor(held, site, decision, body)
-    wanted = [e for e in declared if e.event_name != "PageView" or site.mirrors_page_views]
+    wanted = [
+        event
+        for event in declared
+        if event.event_name != "PageView" or site.mirrors_page_view(event.event_id)
+    ]
     if wanted:
         failed = body.get("pixel") == "failed"
         collecting.collect(wanted, person, decision, site, pixel_failed=failed)

@@ -41,4 +41,9 @@ class Migration(migrations.Migration):
             name='consent_provider',
             field=models.CharField(blank=True, choices=[('', 'Not chosen yet: nothing is sent'), ('cookie', 'A banner of this site, through our own cookie'), ('django_cookie_consent', 'django-cookie-consent'), ('wagtail_tag_manager', 'wagtail-tag-manager'), ('cookiebot', 'Cookiebot'), ('onetrust', 'OneTrust'), ('cookieyes', 'CookieYes'), ('tcf', 'Another tool that speaks IAB TCF v2'), ('function', 'A function of this site (named by the developer)'), ('not_required', 'Not required here (state why below)')], default='', help_text='Until this is chosen, nothing is loaded, stored or sent.', max_length=40, verbose_name='where consent comes from'),
         ),
+        migrations.AlterField(
+            model_name='metapixelsettings',
+            name='page_view_mirror',
+            field=models.CharField(choices=[('all', 'Every page view'), ('sampled', 'One page view in ten'), ('none', 'No page views (the browser still reports them)')], default='all', help_text='Each page view reported by the server is one row to store and to send.', max_length=10, verbose_name='page views from the server'),
+        ),
     ]
