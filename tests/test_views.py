@@ -493,7 +493,7 @@ def test_an_action_event_is_refused_signed_or_not(site, name):
     assert not OutboxEvent.objects.exists()
 
 
-@pytest.mark.parametrize("name", sorted(views.UNSIGNED - {"PageView"}))
+@pytest.mark.parametrize("name", sorted(views.UNSIGNED))
 def test_a_name_that_carries_no_value_needs_no_signature(site, name):
     told = {"content_name": "  Hotline " + "x" * 200, "content_category": "Help"}
     forged = {"value": 5, "currency": "EUR", "content_ids": ["A"], "order_id": "7"}
@@ -512,12 +512,6 @@ def test_a_name_that_carries_no_value_needs_no_signature(site, name):
 )
 def test_what_cannot_be_said_beside_an_unsigned_name_costs_itself_only(site, told):
     send("collect", view(page_view(event_name="Contact", custom_data=told)))
-    ((event, _user_data),) = stored()
-    assert "custom_data" not in event
-
-
-def test_a_page_view_says_nothing_beside_its_name(site):
-    send("collect", view(page_view(custom_data={"content_name": "x"})))
     ((event, _user_data),) = stored()
     assert "custom_data" not in event
 

@@ -100,7 +100,7 @@ def _consent_config(site: SiteConfig) -> dict[str, Any]:
 
 def scripts(site: SiteConfig) -> list[str]:
     """Return the static files a page of this site loads, in order; the core comes last."""
-    companions = ["first_party_cookies.js", "page_swaps.js"]
+    companions = ["first_party_cookies.js", "meta_script.js", "page_swaps.js"]
     if site.html_attributes:
         companions.append("html_attributes.js")
     if site.single_page:

@@ -175,7 +175,7 @@ def _one_declared(item: Mapping[str, Any], site: SiteConfig) -> Declared | None:
 
 
 def _unsigned(name: str, item: Mapping[str, Any]) -> Body:
-    told = item.get("custom_data") if name != "PageView" else None
+    told = item.get("custom_data")
     texts = {
         key: value.strip()[:UNSIGNED_TEXT_MAX]
         for key in UNSIGNED_TEXTS

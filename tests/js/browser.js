@@ -44,7 +44,10 @@ class Listeners {
 
 class Element {
   constructor(tag, attributes = {}, textContent = '') {
-    Object.assign(this, { tag, attributes: { ...attributes }, textContent, parent: null });
+    Object.assign(this, { tag, localName: tag, attributes: { ...attributes }, textContent, parent: null });
+  }
+  hasAttribute(name) {
+    return name in this.attributes;
   }
   getAttribute(name) {
     return name in this.attributes ? this.attributes[name] : null;
@@ -95,7 +98,7 @@ class CookieJar {
 /**
  * One page in one browser tab. Options: url, referrer, cookies ("a=b; c=d"), config (null for no island), islands
  * (a list of {event | ticket | text, signature}), history (URLs of navigation.entries()), navigator, window,
- * scripts (the files the page loads).
+ * scripts (the files the page loads), withoutMeta (meta_script.js is not one of them).
  */
 class Page {
   constructor(options = {}) {
@@ -155,6 +158,16 @@ class Page {
         ...options.navigator,
       },
       navigation: options.history && { entries: () => options.history.map((url) => ({ url })) },
+      history: {
+        state: null,
+        pushState(state, unused, url) {
+          this.state = state;
+          if (url) page.moveTo(url);
+        },
+        replaceState(state, unused, url) {
+          this.pushState(state, unused, url);
+        },
+      },
       console: { info: (...words) => page.infos.push(words.join(' ')) },
       fetch: (url, request) => page.fetch(url, request),
       setTimeout: (work, delay) => page.timers.push({ at: page.now + (delay || 0), work }),
@@ -166,6 +179,7 @@ class Page {
       },
       crypto: globalThis.crypto,
       TextDecoder,
+      TextEncoder,
       URL,
       atob,
       ...options.window,
@@ -174,7 +188,9 @@ class Page {
     return window;
   }
 
+  // The core brings the companion that every page has; withoutMeta leaves it out.
   run(name) {
+    if (name === 'metapixel.js' && !this.options.withoutMeta) this.run('meta_script.js');
     vm.runInContext(source(name), this.window, { filename: name });
   }
 
@@ -244,9 +260,16 @@ class Page {
     await this.tell('pageshow', { persisted: true }, this.windowListeners);
   }
 
-  async click(element) {
-    const event = { target: element, prevented: false, preventDefault: () => (event.prevented = true) };
-    await this.tell('click', event);
+  moveTo(url) {
+    const { href, pathname, search } = new URL(url, this.location.href);
+    Object.assign(this.location, { href, pathname, search });
+  }
+
+  // "path" are the element and its ancestors, where that matters.
+  async click(element, { name = 'click', path = [element], ...more } = {}) {
+    const event = { target: element, prevented: false, preventDefault: () => (event.prevented = true), ...more };
+    Object.assign(event, { composedPath: () => [...path, this.root, this.document, this.window], timeStamp: this.now });
+    await this.tell(name, event);
     return event;
   }
 }

@@ -130,16 +130,6 @@ test('a pageshow that is not a return tells nothing', async () => {
   assert.deepEqual(page.firedNames, ['PageView']);
 });
 
-test('a page with very many events posts them twenty at a time', async () => {
-  const islands = Array.from({ length: 44 }, (_, at) => ({ event: { event_name: `Event${at}` } }));
-  const page = new Page({ islands });
-  await page.metaLoads();
-  const bodies = page.postsTo(CONFIG.collect);
-  assert.deepEqual(bodies.map((body) => [body.events.length, body.url]), [20, 20, 5].map((many) => [many, page.location.href]));
-  const ids = bodies.flatMap((body) => body.events.map((event) => event.event_id));
-  assert.deepEqual(ids, page.fired.map((call) => call[4].eventID));
-});
-
 test('a post waits for the script of Meta', async () => {
   const page = new Page();
   await page.pass(1000);

@@ -16,7 +16,7 @@ const theirs = (extra = {}) => {
 test('our stub follows the protocol of the queue', () => {
   const { window } = new Page();
   const { queue, push, ...properties } = plain({ ...window.fbq, queue: 0, push: 0 });
-  assert.deepEqual(properties, { loaded: true, version: '2.0', disablePushState: true });
+  assert.deepEqual(properties, { loaded: true, version: '2.0', disablePushState: true, allowDuplicatePageViews: true });
   assert.equal(window.fbq.push, window.fbq);
   assert.equal(window._fbq, window.fbq);
 });
@@ -172,4 +172,20 @@ test('a refused policy does not matter where Trusted Types are not enforced', ()
   };
   const page = new Page({ window: { trustedTypes } });
   assert.equal(page.scripts[0].src, CONFIG.script);
+});
+
+test('where meta_script.js is left out the server alone tells, and knows it', async () => {
+  const page = new Page({ withoutMeta: true, islands: [{ event: { event_name: 'ViewContent', custom_data: {} } }] });
+  await page.pass(0);
+  assert.deepEqual([page.scripts, page.window.fbq], [[], undefined]);
+  const [{ pixel, events }] = page.postsTo(CONFIG.collect);
+  assert.deepEqual([pixel, events.length], ['failed', 2]);
+  await page.window.metapixel.revoke();
+});
+
+test('meta_script.js may stand on the page twice', () => {
+  const page = new Page();
+  page.run('meta_script.js');
+  page.window.metapixel.track('Contact');
+  assert.deepEqual([page.firedNames, page.scripts.length], [['PageView', 'Contact'], 1]);
 });

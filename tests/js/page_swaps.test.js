@@ -125,8 +125,9 @@ test('a swap that renders the same declaration again tells nothing', async () =>
 test('a swap to another path is a new view', async () => {
   const page = new Page({ islands: [{ event: NEW }] });
   await page.metaLoads();
-  page.location.pathname = '/other/';
-  page.location.href = 'https://www.example.com/other/';
+  page.elements.pop();
+  page.island({ event: NEW });
+  page.moveTo('/other/');
   await page.tell('turbo:load');
   assert.deepEqual(page.firedNames, ['PageView', 'Search', 'PageView', 'Search']);
   assert.deepEqual(page.postsTo(CONFIG.collect).map((body) => body.url), [
@@ -135,10 +136,37 @@ test('a swap to another path is a new view', async () => {
   ]);
 });
 
+test('an element that outlives its path is not told for the next one', async () => {
+  const page = new Page({ islands: [{ event: NEW }] });
+  page.moveTo('/other/');
+  await page.tell('turbo:load');
+  assert.deepEqual(page.firedNames, ['PageView', 'Search', 'PageView']);
+});
+
+test('an element that is given another declaration, as morphing does, is told', async () => {
+  const page = new Page({ islands: [{ event: NEW }] });
+  const element = page.elements[page.elements.length - 1];
+  for (const path of ['/other/', '/other/', '/third/']) {
+    page.moveTo(path);
+    element.textContent = JSON.stringify({ event_name: 'ViewContent', custom_data: { content_ids: [path] } });
+    await page.tell('turbo:load');
+  }
+  assert.deepEqual(page.firedNames, ['PageView', 'Search', 'PageView', 'ViewContent', 'PageView', 'ViewContent']);
+});
+
+test('a declaration that was rendered again before its path changed stays with its path', async () => {
+  const page = new Page({ islands: [{ event: NEW }] });
+  page.elements.pop();
+  page.island({ event: NEW });
+  await page.tell('htmx:afterSettle');
+  page.moveTo('/other/');
+  await page.tell('htmx:afterSettle');
+  assert.deepEqual(page.firedNames, ['PageView', 'Search', 'PageView']);
+});
+
 test('a swap that changes only the query is the same view', async () => {
   const page = new Page({ islands: [{ event: NEW }] });
-  page.location.search = '?page=2';
-  page.location.href += '?page=2';
+  page.moveTo('?page=2');
   await page.tell('htmx:afterSettle');
   assert.deepEqual(page.firedNames, ['PageView', 'Search']);
 });

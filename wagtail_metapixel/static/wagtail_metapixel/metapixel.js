@@ -4,29 +4,27 @@
   const api = (window.metapixel = window.metapixel || {});
   if (api.flush) return; // the file stands on the page twice
 
-  const STANDARD = (
-    'PageView AddPaymentInfo AddToCart AddToWishlist CompleteRegistration Contact CustomizeProduct Donate FindLocation ' +
-    'InitiateCheckout Lead Purchase Schedule Search StartTrial SubmitApplication Subscribe ViewContent'
-  ).split(' ');
+  const UNSIGNED = ['PageView', 'Contact', 'FindLocation', 'CustomizeProduct']; // without value
 
   let config; // undefined: switched off
   let state = 'unknown'; // the consent last acted upon
-  let said; // what the page said through grant(), deny() or revoke()
+  let said; // grant(), deny() or revoke()
   let pixel = 'unknown'; // Meta's script: loaded | failed
-  let ours; // fbq is our own stub
-  let started; // pixels that send from the browser, once Meta's script was asked for
-  let path; // of the view
-  const told = new Set(); // texts of the declarations told for this path; '' is PageView
-  const fired = new Set(); // event ids given to fbq
+  let started;
+  let path;
+  let seen; // elements told, and their texts
+  const told = new Set(); // texts told for this path; '' is PageView
+  const fired = new Set();
   const held = []; // views waiting for consent
   const outbox = []; // bodies waiting to be posted
   const echoes = []; // action events waiting for consent
+  const listeners = new Set();
 
   // Nothing may throw into the page or leave a rejected promise.
   const safe = (work) => (...args) => {
     try {
       const result = work(...args);
-      return result && result.catch ? result.catch(() => {}) : result;
+      return result?.catch ? result.catch(() => {}) : result;
     } catch (error) {}
   };
 
@@ -36,39 +34,56 @@
     return answer.status === 200 ? answer.json() : answer.ok;
   });
 
+  // A copy: what is still to be sent is not theirs to change.
+  const notify = (name, detail) =>
+    listeners.forEach((one) => one.name === name && one.work(JSON.parse(JSON.stringify(detail))));
+
   const cookies = () => safe(() => document.cookie)() || ''; // throws where storage is blocked
 
   // For each post: Meta's script may have changed them.
-  const visitor = () => (api.cookies ? api.cookies.ensure() : {});
+  const visitor = () => api.cookies?.ensure() || {};
 
   // Not randomUUID: plain http has none.
   const uuid = () => {
-    const random = new Uint8Array(30).map(() => Math.random() * 256);
-    if (window.crypto) crypto.getRandomValues(random);
-    let at = 0;
-    return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, () => (random[at++] & 15).toString(16));
+    const random = new Uint8Array(36).map(() => Math.random() * 256);
+    window.crypto?.getRandomValues(random);
+    return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, (x, at) => (random[at] & 15).toString(16));
   };
 
+  const whenShown = (work) =>
+    document.prerendering ? document.addEventListener('prerenderingchange', work, { once: true }) : work();
+
   const consent = () => {
-    const answer = said || (api.consent ? api.consent.read() : 'unknown');
+    const answer = said || api.consent?.read() || 'unknown';
     return config.provider === 'not_required' && answer !== 'denied' ? 'granted' : answer;
   };
 
   // ---- Declare the events of the page being shown. A new path is a new view.
-  const declare = () => {
+  const forget = () => {
+    told.clear();
+    seen = new WeakMap();
+  };
+
+  // The path and the click id.
+  const brief = (url) =>
+    (url.length > 1024 ? url.split('?')[0] + '?' + (url.match(/\bfbclid=[\w-]+/) || '') : url).slice(0, 1024);
+
+  const view = (fill) => {
+    const one = { events: [], tickets: [], url: brief(location.href), referrer: brief(document.referrer) };
+    fill((name, params, event) => one.events.push([name, params, { ...event, event_id: uuid() }]), one.tickets);
+    held.push(one);
+  };
+
+  const declare = (add, tickets) => {
     if (path !== location.pathname) told.clear();
     path = location.pathname;
-    const [calls, events, tickets] = [[], [], []];
-    const add = (name, params, event) => {
-      event.event_id = uuid();
-      calls.push([name, params, event.event_id]);
-      events.push(event);
-    };
     // Only script elements: an attribute in somebody's rich text declares nothing.
     const each = (attribute, work) =>
       document.querySelectorAll('script[' + attribute + ']').forEach(safe((island) => {
         const text = island.textContent;
-        if (told.has(text)) return;
+        const old = told.has(text) || seen.get(island) === text;
+        seen.set(island, text);
+        if (old) return;
         told.add(text);
         work(JSON.parse(text), text, island.getAttribute(attribute));
       }));
@@ -77,33 +92,57 @@
     each('data-metapixel-event', (data, declaration, signature) =>
       add(data.event_name, data.custom_data, { declaration, signature }));
     each('data-metapixel-ticket', (ticket) => tickets.push(ticket));
-    held.push({ calls, tickets, body: { url: location.href, referrer: document.referrer, events } });
+  };
+
+  const clean = (text) => {
+    const line = text.replace(/(?:[^\P{C}\u200c\u200d]|\s)+/gu, ' ').normalize().trim();
+    return [...line].slice(0, 100).join('').trim();
   };
 
   // ---- Hold: the one place that acts upon consent
-  const scan = safe(() => {
+  const turn = (fill) => {
     if (!config) return;
-    const before = state;
-    state = consent();
+    const before = become(consent());
     if (state !== 'denied') {
-      declare();
+      view(fill);
       if (state === 'granted') release(before);
       return;
     }
     take();
-    if (held.length) told.clear(); // a later grant on this page tells them anew
+    if (held.length) forget(); // a later grant on this page tells them anew
     held.length = outbox.length = echoes.length = 0;
-    // Withdrawn in the consent tool, or a withdrawal the page did not live to finish.
+    // Withdrawn in the tool, or on a page that did not live to finish it.
     if (before === 'granted' || (before === 'unknown' && /(^|; )_fb[cp]=/.test(cookies()))) revoke();
+  };
+
+  const become = (answer) => {
+    const before = state;
+    state = answer;
+    if (answer !== before) notify('consent', answer);
+    return before;
+  };
+
+  const scan = safe(() => turn(declare));
+
+  const track = safe((name, params) => {
+    const note = (what) => console.info(`metapixel: ${what} is left out; report it with track() on the server`);
+    if (!UNSIGNED.includes(name)) return note(name);
+    const texts = {};
+    Object.entries(params || {}).forEach(([key, value]) => {
+      const plain = /^content_(name|category)$/.test(key) && typeof value === 'string' && !value.includes('@');
+      const text = plain && clean(value);
+      if (text) texts[key] = text;
+      else note(key);
+    });
+    whenShown(() => turn((add) => add(name, texts, { event_name: name, custom_data: texts })));
   });
 
   const release = (before) => {
     if (!started) load();
-    else if (ours && before === 'denied') fbq('consent', 'grant');
-    held.splice(0).forEach(({ calls, tickets, body }) => {
-      calls.forEach((call) => fire(...call));
-      // The server takes 20 at a time.
-      while (body.events.length) outbox.push({ ...body, events: body.events.splice(0, 20) });
+    else if (before === 'denied') meta('consent', 'grant');
+    held.splice(0).forEach(({ events, tickets, ...where }) => {
+      events.forEach(([name, params, { event_id }]) => fire(name, params, event_id));
+      if (events.length) outbox.push({ ...where, events: events.map(([, , event]) => event) });
       tickets.forEach((ticket) => ask(ticket, [2, 3, 5, 10])); // at 2, 5, 10 and 20 s
     });
     echo(echoes.splice(0));
@@ -112,43 +151,14 @@
   };
 
   // ---- Meta's script
-  const load = safe(() => {
-    visitor(); // before Meta's script makes cookies of its own
-    started = config.pixels.filter(({ events }) => !events || events.length);
-    if (!started.length) return settle('failed');
-    if (typeof window.fbq !== 'function') stub();
-    else {
-      console.info('metapixel: another Meta pixel is on this page, no second script is loaded');
-      if (fbq.callMethod) settle('loaded');
-    }
-    const known = Object.values((fbq.getState && fbq.getState().pixels) || []).map((other) => other.id);
-    Array.from(fbq.queue || []).forEach(([verb, id]) => verb === 'init' && known.push(id));
-    started.forEach(({ id }) => {
-      if (known.map(String).includes(id)) return;
-      fbq('set', 'autoConfig', false, id); // or Meta's script adds events that have no id
-      fbq('init', id);
-    });
-  });
+  const meta = safe((verb, ...words) => api.meta[verb](...words));
 
-  const stub = () => {
-    const fbq = (window.fbq = function () {
-      fbq.callMethod ? fbq.callMethod.apply(fbq, arguments) : fbq.queue.push(arguments);
-    });
-    Object.assign(fbq, { push: fbq, loaded: true, version: '2.0', queue: [], disablePushState: true });
-    window._fbq = window._fbq || fbq;
-    ours = true;
-    const script = document.createElement('script');
-    script.onload = () => settle('loaded');
-    script.onerror = () => settle('failed');
-    const rules = { createScriptURL: (url) => url };
-    const trusted = safe(() => trustedTypes.createPolicy('metapixel', rules).createScriptURL(config.script));
-    try {
-      script.src = trusted() || config.script; // no Trusted Types, or no policy
-      document.head.append(script);
-    } catch (error) {
-      settle('failed');
-    }
-  };
+  const load = safe(() => {
+    started = true;
+    visitor(); // before Meta's script makes cookies of its own
+    if (api.meta) api.meta.start(config, settle);
+    else settle('failed');
+  });
 
   const settle = (status) => {
     pixel = status;
@@ -158,20 +168,21 @@
   const fire = safe((name, params, id, only) => {
     if (fired.has(id)) return;
     fired.add(id);
-    const verb = STANDARD.includes(name) ? 'trackSingle' : 'trackSingleCustom';
-    started.forEach((one) => {
-      const wanted = only ? only.includes(one.id) : !one.events || one.events.includes(name);
-      if (wanted) fbq(verb, one.id, name, params || {}, { eventID: id });
-    });
+    meta('fire', name, params || {}, id, only);
+    notify('event', { event_name: name, event_id: id, params: params || {} });
   });
 
   // ---- Post
-  const send = safe((hidden) => {
-    outbox.splice(0).forEach((body) => {
-      Object.assign(body, visitor(), { pixel });
+  const send = safe((hidden) => outbox.splice(0).forEach((body) => ship({ ...body, ...visitor(), pixel }, hidden)));
+
+  // The server takes 20 events and 8 kB at a time.
+  const ship = (body, hidden) => {
+    const { events } = body;
+    const half = events.length >> 1;
+    if (events.length <= 20 && new TextEncoder().encode(JSON.stringify(body)).length <= 8192) {
       if (hidden !== true || !beacon(body)) post(config.collect, body);
-    });
-  });
+    } else if (half) [[0, half], [half]].forEach((range) => ship({ ...body, events: events.slice(...range) }, hidden));
+  };
 
   const beacon = safe((body) => navigator.sendBeacon(config.collect, JSON.stringify(body)));
 
@@ -220,20 +231,24 @@
     said = answer;
     scan();
   };
-  const choose = (choice, otherwise) => {
-    const tool = api.consent;
-    return tool && tool.choose ? tool.choose(choice) : otherwise();
-  };
+  const choose = (choice, otherwise) => (api.consent?.choose ? api.consent.choose(choice) : otherwise());
   const decide = (answer) => choose(answer, () => say(answer));
 
   const revoke = safe(async () => {
-    if (ours) fbq('consent', 'revoke');
-    state = 'denied';
+    meta('consent', 'revoke');
+    become('denied');
     say(state);
     // The server first: it finds the visitor's waiting events by these cookies.
     const heard = await choose('withdrawn', () => post(config.consent, { choice: 'withdrawn' }));
-    if (heard && api.cookies) api.cookies.forget();
+    if (heard) api.cookies?.forget();
   });
+
+  const on = (name, callback) => {
+    const one = { name, work: safe(callback) };
+    listeners.add(one);
+    if (name === 'consent' && state !== 'unknown') one.work(state);
+    return () => listeners.delete(one);
+  };
 
   const start = safe(() => {
     const found = JSON.parse(document.querySelector('script#metapixel-config').textContent);
@@ -241,17 +256,14 @@
     if (navigator.globalPrivacyControl && found.gpc !== false) return;
     config = found;
     const look = () => {
+      forget(); // a return from the back/forward cache is a new view
       take();
       scan();
     };
     addEventListener('pagehide', () => send(true));
     document.addEventListener('visibilitychange', () => document.hidden && send(true));
-    addEventListener('pageshow', (event) => {
-      if (!event.persisted) return;
-      told.clear(); // back from the back/forward cache: a new view
-      look();
-    });
-    if (api.consent) api.consent.watch(() => say(''));
+    addEventListener('pageshow', (event) => event.persisted && look());
+    api.consent?.watch(() => say(''));
     look();
   });
 
@@ -261,7 +273,8 @@
     revoke,
     flush,
     scan,
+    track,
+    on,
   });
-  if (document.prerendering) document.addEventListener('prerenderingchange', start, { once: true });
-  else start();
+  whenShown(start);
 })();

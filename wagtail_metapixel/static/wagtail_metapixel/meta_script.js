@@ -1,0 +1,88 @@
+/*!
+ * wagtail-metapixel: Meta's script, and everything that is said to fbq. Its place is before metapixel.js; a site whose
+ * pixels all send from the server alone does not need it.
+ *
+ * metapixel.meta = {start(config, settle), fire(name, params, id, only), consent(word)}: called by metapixel.js, and
+ *   only after a grant. settle("loaded" | "failed") is called when it is known what became of Meta's script.
+ */
+(() => {
+  'use strict';
+  const api = (window.metapixel = window.metapixel || {});
+  if (api.meta) return; // the file stands on the page twice
+
+  const STANDARD = new Set((
+    'PageView AddPaymentInfo AddToCart AddToWishlist CompleteRegistration Contact CustomizeProduct Donate FindLocation ' +
+    'InitiateCheckout Lead Purchase Schedule Search StartTrial SubmitApplication Subscribe ViewContent'
+  ).split(' '));
+
+  let pixels = []; // those that send from the browser
+  let ours = false; // fbq is our own stub
+
+  // Meta's queue protocol.
+  const stub = () => {
+    const fbq = (window.fbq = function () {
+      fbq.callMethod ? fbq.callMethod.apply(fbq, arguments) : fbq.queue.push(arguments);
+    });
+    Object.assign(fbq, { push: fbq, loaded: true, version: '2.0', queue: [] });
+    // Its own page views would have no id; ours have, and a second one of an address is meant.
+    Object.assign(fbq, { disablePushState: true, allowDuplicatePageViews: true });
+    window._fbq = window._fbq || fbq;
+    ours = true;
+  };
+
+  const trusted = (url) => {
+    try {
+      return trustedTypes.createPolicy('metapixel', { createScriptURL: (own) => own }).createScriptURL(url);
+    } catch (error) {
+      return url; // no Trusted Types, or no policy
+    }
+  };
+
+  const load = (url, settle) => {
+    const script = document.createElement('script');
+    script.onload = () => settle('loaded');
+    script.onerror = () => settle('failed');
+    try {
+      script.src = trusted(url);
+      document.head.append(script);
+    } catch (error) {
+      settle('failed');
+    }
+  };
+
+  // The pixels that somebody else has started, or will, when the queue is read.
+  const known = () => {
+    const state = fbq.getState && fbq.getState();
+    const waiting = Array.from(fbq.queue || []).filter(([verb]) => verb === 'init').map(([, id]) => id);
+    return [...Object.values((state && state.pixels) || []).map(({ id }) => id), ...waiting].map(String);
+  };
+
+  const start = (config, settle) => {
+    pixels = config.pixels.filter(({ events }) => !events || events.length);
+    if (!pixels.length) return settle('failed');
+    if (typeof window.fbq !== 'function') {
+      stub();
+      load(config.script, settle);
+    } else {
+      console.info('metapixel: another Meta pixel is on this page, no second script is loaded');
+      if (fbq.callMethod) settle('loaded');
+    }
+    const there = known();
+    pixels.filter(({ id }) => !there.includes(id)).forEach(({ id }) => {
+      fbq('set', 'autoConfig', false, id); // or Meta's script adds events that have no id
+      fbq('init', id);
+    });
+  };
+
+  // "only" are the pixels named by an action event; a page event goes to those that want it.
+  const fire = (name, params, id, only) => {
+    const verb = STANDARD.has(name) ? 'trackSingle' : 'trackSingleCustom';
+    pixels
+      .filter((one) => (only ? only.includes(one.id) : !one.events || one.events.includes(name)))
+      .forEach((one) => fbq(verb, one.id, name, params, { eventID: id }));
+  };
+
+  const consent = (word) => ours && fbq('consent', word);
+
+  api.meta = { start, fire, consent };
+})();
