@@ -27,7 +27,7 @@ from tests import throwaway_postgres
 ROOT = Path(__file__).resolve().parents[1]
 PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
 
-PYTEST = (sys.executable, "-m", "pytest", "-q", "--tb=short")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "--tb=short", "-rs")
 UNIT = (*PYTEST, "--numprocesses=auto")
 """For the suites whose tests need neither a port nor a browser of their own."""
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")

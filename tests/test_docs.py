@@ -122,6 +122,10 @@ def test_install_steps_work_when_typed(tmp_path):
     assert "The browser posts to /metapixel/collect/." in doctor
     assert "No pixel is set." in doctor
     assert '"transaction_mode": "IMMEDIATE"' in doctor
+    for_sqlite = next(block for _kind, block in blocks if "transaction_mode" in block)
+    base.write_text(f"{base.read_text()}\n{for_sqlite}")
+    doctor = _run(site, sys.executable, "manage.py", "metapixel_doctor", "--offline", ok={0, 1})
+    assert "transaction_mode" not in doctor
     page = _run(site, sys.executable, "-c", SEE_A_PAGE)
     assert "metapixel-config" in page
     assert "metapixel.js" in page
