@@ -40,6 +40,7 @@ def row(**values):
     """Return what the form of one pixel posts."""
     return {
         "pixel_id": PIXEL_ID,
+        "mode": "both",
         "access_token": "",
         "hosts": "testserver",
         "active": "on",
@@ -295,6 +296,22 @@ def test_an_event_that_meta_does_not_know_cannot_be_ticked():
     data = QueryDict(mutable=True)
     data.update({**form(row()), "pixels-0-events": "purchase"})
     assert "purchase" in complaints(data)
+
+
+@pytest.mark.parametrize("mode", ["both", "server", "browser"])
+def test_who_tells_the_events_of_a_pixel_is_chosen(admin_client, site, mode):
+    saves(admin_client, site, form(row(mode=mode)))
+    assert MetaPixel.objects.get().mode == mode
+
+
+def test_a_mode_that_does_not_exist_is_refused(db):
+    assert "not one of the available choices" in complaints(form(row(mode="nobody")))
+
+
+def test_limited_data_use_and_the_tag_manager_are_switched_on(admin_client, site):
+    saves(admin_client, site, form(row(), limited_data_use="on", data_layer="on"))
+    saved = MetaPixelSettings.for_site(site)
+    assert (saved.limited_data_use, saved.data_layer) == (True, True)
 
 
 def test_a_pixel_can_be_taken_away(admin_client, pixel):

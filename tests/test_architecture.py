@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A name stands for a module, or for a package and everything in it.
 FLOORS: list[set[str]] = [
-    {"exceptions", "catalogue", "currencies", "meta_errors", "findings", "signals", "digests"},
+    {
+        "exceptions", "catalogue", "currencies", "meta_errors", "findings", "signals", "digests",
+        "choices",
+    },
     {"parameters", "match_keys", "savepoints", "redaction", "csp"},
     {
         "addresses", "identifiers", "amounts", "texts", "places", "phone_numbers",
@@ -39,7 +42,7 @@ FLOORS: list[set[str]] = [
     {"visitor"},
     {"consent"},
     {"browser", "outbox", "graph_api", "injection", "limits"},
-    {"recording", "site_diagnostics"},
+    {"recording", "site_diagnostics", "echo_probe"},
     {"tracking", "collecting", "capturing", "delivery", "privacy", "declarations"},
     {
         "integrations", "templatetags", "jinja2tags", "middleware", "mixins", "views", "urls",

@@ -93,7 +93,7 @@ OTHER_TOOLS = sorted(set(ConsentProvider.values) - {"", "cookie", "not_required"
 
 @pytest.mark.parametrize("provider", OTHER_TOOLS)
 def test_another_tool_brings_its_own_small_file_and_no_others(provider):
-    names = browser.scripts(SITE._replace(consent_provider=provider))
+    names = browser.scripts(SITE._replace(consent_provider=provider), [PIXEL])
     told = [name for name in names if name.startswith("consent_")]
     assert told == names[:2] == ["consent_watch.js", f"consent_{provider}.js"]
     assert all(find(f"wagtail_metapixel/{name}") for name in names[:2])
@@ -101,7 +101,7 @@ def test_another_tool_brings_its_own_small_file_and_no_others(provider):
 
 def test_a_provider_of_another_release_brings_no_file():
     site = SITE._replace(consent_provider="gone-in-this-release")
-    assert not [name for name in browser.scripts(site) if name.startswith("consent_")]
+    assert not [name for name in browser.scripts(site, [PIXEL]) if name.startswith("consent_")]
 
 
 @pytest.mark.parametrize("provider", ["cookie", "not_required", "function"])
@@ -165,6 +165,34 @@ def test_a_page_lists_only_the_pixels_and_events_of_its_host():
         {"id": "11111", "events": None},
         {"id": "33333", "events": ["Lead", "Purchase"]},
     ]
+
+
+def scripts_of(*modes):
+    pixels = tuple(PIXEL._replace(pixel_id=f"1111{n}", mode=mode) for n, mode in enumerate(modes))
+    found = parsed(SITE._replace(pixels=pixels)).find_all("script", src=True)
+    return [script["src"].rsplit("/", 1)[1] for script in found]
+
+
+def test_a_pixel_that_is_in_no_browser_is_printed_with_no_events():
+    some = PIXEL._replace(pixel_id="33333", mode="server", events=frozenset({"Lead"}))
+    site = SITE._replace(pixels=(PIXEL._replace(mode="browser"), some))
+    config = json.loads(parsed(site).find("script").string)
+    assert config["pixels"] == [{"id": "11111", "events": None}, {"id": "33333", "events": []}]
+
+
+def test_where_no_pixel_is_in_the_browser_the_page_holds_nothing_that_loads_metas_script():
+    assert "meta_script.js" not in scripts_of("server", "server")
+    assert {"first_party_cookies.js", "metapixel.js"} <= set(scripts_of("server"))
+    assert "meta_script.js" in scripts_of("server", "both")
+    assert "meta_script.js" in scripts_of("browser")
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"), [("limited_data_use", "ldu"), ("data_layer", "data_layer")]
+)
+def test_a_page_says_what_the_owner_switched_on(choice, name):
+    assert browser.page_config(SITE._replace(**{choice: True}), [PIXEL])[name] is True
+    assert name not in browser.page_config(SITE, [PIXEL])
 
 
 def test_the_sandbox_brings_its_own_script(settings):
@@ -329,7 +357,7 @@ def test_an_event_joins_the_echo_when_its_transaction_is_committed(
     held = ask()
     event = Event(event_name="AddToCart", event_id="1" * 32, event_time=1, custom_data={"value": 1})
     with django_capture_on_commit_callbacks(execute=True):
-        browser.echo_on_commit(held, event, [PIXEL], using="default")
+        browser.echo_on_commit(held, event, ["11111"], using="default")
         assert held.echo == []
     assert [(copy["i"], copy["p"], copy["x"]) for copy in held.echo] == [
         ("1" * 32, {"value": 1}, ["11111"])
@@ -341,6 +369,6 @@ def test_an_event_that_was_rolled_back_is_never_echoed(django_capture_on_commit_
     held = ask()
     event = Event(event_name="AddToCart", event_id="1" * 32, event_time=1)
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        browser.echo_on_commit(held, event, [PIXEL], using="default")
+        browser.echo_on_commit(held, event, ["11111"], using="default")
         transaction.set_rollback(True)
     assert held.echo == []

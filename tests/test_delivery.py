@@ -434,6 +434,11 @@ def close_the_pixel(pixel, _settings):
     pixel.save()
 
 
+def leave_it_to_browsers(pixel, _settings):
+    pixel.mode = "browser"
+    pixel.save()
+
+
 def close_the_host(pixel, _settings):
     pixel.hosts = "www.example.com"
     pixel.save()
@@ -452,6 +457,7 @@ def copy_to_a_laptop(_pixel, settings):
     [
         (close_the_provider, "consent choice"),
         (close_the_pixel, "does not send for testserver"),
+        (leave_it_to_browsers, "told by browsers alone"),
         (close_the_host, "does not send for testserver"),
         (delete_the_site, "site is gone"),
         (copy_to_a_laptop, "does not serve testserver"),

@@ -325,7 +325,7 @@ def test_a_site_without_a_pixel_is_a_problem():
     [
         ("", Level.PROBLEM, "No consent choice is made"),
         ("cookie", Level.OK, "Consent: A banner of this site"),
-        ("function", Level.PROBLEM, "none is named"),
+        ("function", Level.NOTE, "window.metapixelConsent"),
         ("not_required", Level.OK, "Consent: Not required here"),
     ],
 )
@@ -388,6 +388,37 @@ def test_a_pixel_without_a_token_is_a_problem():
     PixelFactory(token="")
     finding = one("No access token")
     assert f"METAPIXEL_ACCESS_TOKEN_{PIXEL_ID}" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("both", "Mode: Browser and server."),
+        ("server", "Mode: Server only"),
+        ("browser", "Mode: Browser only"),
+    ],
+)
+def test_who_tells_the_events_of_a_pixel_is_told(mode, told):
+    PixelFactory(mode=mode)
+    assert one(told).level is Level.OK
+    assert problems() == []
+
+
+def test_a_pixel_that_the_server_tells_nothing_needs_no_token():
+    PixelFactory(mode="browser", token="")
+    outbox.pause(PIXEL_ID, 600, "No access token.", using="default")
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"), [("limited_data_use", "Limited Data Use"), ("data_layer", "dataLayer")]
+)
+def test_what_is_said_of_all_events_of_a_site_is_told(choice, told):
+    pixel = PixelFactory()
+    assert told not in str(lines())
+    setattr(pixel.settings, choice, True)
+    pixel.settings.save()
+    assert one(told).level is Level.OK
 
 
 def test_a_token_that_no_key_opens_is_a_problem_of_its_own(settings):

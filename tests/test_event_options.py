@@ -44,6 +44,25 @@ def test_an_option_that_is_off_says_nothing(params):
     assert read(**params) == ({}, {}, [])
 
 
+@pytest.mark.parametrize(
+    ("params", "wire"),
+    [
+        ({}, limited(0, 0)),
+        ({"value": 5}, limited(0, 0)),
+        ({"opt_out": True}, {"opt_out": True, **limited(0, 0)}),
+        ({LDU: None}, limited(0, 0)),
+        ({STATE: "CA", COUNTRY: 1}, limited(1, 1000)),
+        ({LDU: ["LDU"], STATE: "CA"}, limited(1, 1000)),
+        ({LDU: []}, {LDU: []}),
+        ({LDU: ()}, {LDU: []}),
+        ({LDU: "no"}, limited(0, 0)),
+    ],
+)
+def test_what_the_site_says_of_all_events_counts_where_the_call_says_nothing(params, wire):
+    options, _rest, _problems = event_options.read(params, limited=True)
+    assert dict(options.wire) == wire
+
+
 @pytest.mark.parametrize("odd", ["no", "", 0, 1, [], {}])
 def test_an_opt_out_that_is_no_boolean_still_opts_out(odd):
     wire, _rest, problems = read(opt_out=odd)

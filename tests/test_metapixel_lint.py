@@ -254,6 +254,14 @@ def test_a_file_without_ids_is_one_sentence(tmp_path, name, content, why):
     assert why in err
 
 
+def test_what_browsers_alone_tell_lacks_nothing_that_the_server_would_say():
+    row(user={}, state=State.BROWSER, final_at=timezone.now())
+    assert codes() == []
+    told = {"user": {}, "state": State.BROWSER, "event_id": "id-2"}
+    row(**told, final_at=timezone.now(), custom={"currency": "EURO"})
+    assert codes() != []
+
+
 def test_a_database_that_does_not_answer_is_one_sentence(monkeypatch):
     def away(**_options):
         raise OperationalError("password of ada@example.com")

@@ -302,6 +302,35 @@ def test_stranger_changes_nothing():
     assert finish(rows, uuid.uuid4()) == []
 
 
+# The browser's half
+
+
+def told_to_browsers(*event_ids):
+    rows = outbox.recorded(event_ids, 1, newer_than=timedelta(minutes=5), using=USING)
+    return [row.pixel_id for row in rows]
+
+
+def test_a_pixel_in_no_browser_is_not_named_and_keeps_the_others_from_nothing():
+    OutboxEventFactory(site_pk=1, event_id="1" * 32, twin=Twin.PIXEL)
+    OutboxEventFactory(site_pk=1, event_id="1" * 32, pixel_id="22222", twin=Twin.MAYBE)
+    OutboxEventFactory(site_pk=1, event_id="2" * 32, twin=Twin.PIXEL)
+    assert told_to_browsers("1" * 32, "2" * 32) == ["22222"]
+    assert outbox.first_to_tell("1" * 32, using=USING)
+
+
+def test_a_limit_on_any_row_keeps_all_from_browsers():
+    OutboxEventFactory(site_pk=1, event_id="1" * 32, twin=Twin.NO)
+    OutboxEventFactory(site_pk=1, event_id="1" * 32, pixel_id="22222", twin=Twin.MAYBE)
+    assert told_to_browsers("1" * 32) == []
+    assert not outbox.first_to_tell("1" * 32, using=USING)
+
+
+def test_what_browsers_alone_tell_is_theirs_and_never_claimed():
+    OutboxEventFactory(site_pk=1, event_id="1" * 32, twin=Twin.MAYBE, state=State.BROWSER)
+    assert told_to_browsers("1" * 32) == [PIXEL_ID]
+    assert claim()[1] == []
+
+
 # One event per key
 
 

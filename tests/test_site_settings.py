@@ -10,7 +10,8 @@ from wagtail.models import Site
 
 from tests.factories import PIXEL_ID, TOKEN, PixelFactory, SettingsFactory, SiteFactory
 from wagtail_metapixel import site_settings, visitor
-from wagtail_metapixel.models import InstallationKey, MetaPixel, PageViewMirror
+from wagtail_metapixel.choices import PageViewMirror
+from wagtail_metapixel.models import InstallationKey, MetaPixel
 from wagtail_metapixel.site_settings import SiteConfig
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,24 @@ def test_the_numbers_of_tcf_are_there_and_may_be_missing():
     row = SettingsFactory(consent_provider="tcf", consent_vendor_id=891)
     found = config(row.site)
     assert (found.consent_vendor_id, found.consent_ac_provider_id) == (891, None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "in_browser", "on_server"),
+    [("both", True, True), ("server", False, True), ("browser", True, False)],
+)
+def test_the_mode_of_a_pixel_says_who_tells_its_events(mode, in_browser, on_server):
+    pixel = PixelFactory(mode=mode)
+    [found] = config(pixel.settings.site).pixels
+    assert (found.in_browser, found.on_server) == (in_browser, on_server)
+
+
+def test_what_is_said_of_all_events_of_a_site_is_off_until_its_owner_chose():
+    row = SettingsFactory()
+    assert (config(row.site).limited_data_use, config(row.site).data_layer) == (False, False)
+    row.limited_data_use = row.data_layer = True
+    row.save()
+    assert (config(row.site).limited_data_use, config(row.site).data_layer) == (True, True)
 
 
 def test_a_pixel_that_is_not_active_is_not_there():

@@ -31,6 +31,7 @@ from wagtail.test.utils import WagtailPageTestCase
 
 from tests.factories import SiteFactory
 from wagtail_metapixel import declarations, matching, outbox, site_settings
+from wagtail_metapixel.capturing import capture
 from wagtail_metapixel.capturing.remedies import REMEDIES
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.delivery import deliver_due
@@ -1229,6 +1230,37 @@ def test_second_row_of_an_event_is_no_second_event_to_the_linter(shop):
     events.assert_clean()
 
 
+def test_event_of_a_pixel_that_browsers_alone_tell_says_so_and_is_clean(shop):
+    MetaPixel.objects.update(mode="browser")
+    site_settings.clear()
+    with capture_events() as events:
+        visitor_client().post("/buy/")
+    event = events.assert_tracked("Purchase", state="browser", twin=True, value=59)
+    assert (event.recorded, event.match_keys, event.browser["x"]) == (True, set(), [PIXEL_ID])
+    assert "told by the browser alone" in failure(events.assert_tracked, "Purchase", value=60)
+    events.assert_clean()
+
+
+def test_event_of_a_pixel_in_no_browser_has_no_copy(shop):
+    MetaPixel.objects.update(mode="server")
+    site_settings.clear()
+    with capture_events() as events:
+        visitor_client().post("/buy/")
+    event = events.assert_tracked("Purchase", state="pending", twin=False)
+    assert event.browser is None
+
+
+def test_the_linter_reads_the_row_that_knows_the_person(shop, monkeypatch):
+    monkeypatch.setattr(capture, "lint", lambda events, **_options: events)
+    MetaPixel.objects.update(mode="browser")
+    use_pixel(pixel_id="55555")
+    with capture_events() as events:
+        visitor_client().post("/buy/")
+    assert [event.pixel_id for event in events] == [PIXEL_ID, "55555"]
+    [read] = events.lint()
+    assert "em" in read["user_data"]
+
+
 def test_rejected_and_failed_events_are_not_clean(shop):
     with capture_events() as events:
         track("Purchase", visitor_request(), currency="EUR", value="much")
@@ -1423,3 +1455,10 @@ def test_outbox_is_the_one_of_the_router(shop):
     with capture_events(using=outbox.alias()) as events:
         track("Lead", visitor_request())
     assert len(events) == 1
+
+
+def test_a_pixel_has_the_mode_that_was_asked_for(db):
+    assert use_pixel(mode="server").mode == "server"
+    assert use_pixel().mode == "both"
+    with pytest.raises(ValueError, match="mode"):
+        use_pixel(mode="neither")

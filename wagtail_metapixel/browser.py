@@ -27,6 +27,8 @@ from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, current
 from wagtail_metapixel.visitor import Capture
 
 ECHO_COOKIE_PREFIX = "metapixel_e_"
+PROBE_COOKIE = f"{ECHO_COOKIE_PREFIX}probe"
+"""Asked for by the doctor only."""
 ECHO_HEADER = "Metapixel-Echo"
 ECHO_SECONDS = 30 * 60
 ECHO_BYTES = 1024
@@ -61,29 +63,40 @@ def _head_markup(site: SiteConfig, pixels: tuple[PixelConfig, ...]) -> SafeStrin
         format_html_join(
             "\n",
             '<script defer src="{}"></script>',
-            ((static(f"wagtail_metapixel/{name}"),) for name in scripts(site)),
+            ((static(f"wagtail_metapixel/{name}"),) for name in scripts(site, pixels)),
         ),
     )
 
 
 def page_config(site: SiteConfig, pixels: Iterable[PixelConfig]) -> dict[str, Any]:
     """Return what ``metapixel.js`` needs to know, the same for every visitor."""
-    return {
-        "pixels": [
-            {"id": pixel.pixel_id, "events": sorted(pixel.events) if pixel.events else None}
-            for pixel in pixels
-        ],
+    config: dict[str, Any] = {
+        "pixels": [{"id": pixel.pixel_id, "events": _told_here(pixel)} for pixel in pixels],
         **{name: endpoint(name) for name in ("collect", "echo", "ticket", "consent")},
         **_consent_config(site),
         "script": conf.script_url(),
         "page_view": True,
         "gpc": site.respect_gpc,
     }
+    if site.limited_data_use:
+        config["ldu"] = True
+    if site.data_layer:
+        config["data_layer"] = True
+    return config
+
+
+def _told_here(pixel: PixelConfig) -> list[str] | None:
+    """Return the events a browser tells this pixel: ``None`` for all, ``[]`` for none."""
+    if not pixel.in_browser:
+        return []
+    return sorted(pixel.events) if pixel.events else None
 
 
 def _consent_config(site: SiteConfig) -> dict[str, Any]:
     """Return which tool is asked, and by which names: nothing of it depends on the visitor."""
     config: dict[str, Any] = {"provider": site.consent_provider}
+    if site.consent_provider in {ConsentProvider.TCF, ConsentProvider.FUNCTION}:
+        config["mirror"] = site.consent_mirror
     if site.consent_provider == ConsentProvider.TCF:
         purposes = [int(number) for number in site.consent_category.split(",") if number.isdigit()]
         config["tool"] = {
@@ -98,9 +111,12 @@ def _consent_config(site: SiteConfig) -> dict[str, Any]:
     return config
 
 
-def scripts(site: SiteConfig) -> list[str]:
-    """Return the static files a page of this site loads, in order; the core comes last."""
-    companions = ["first_party_cookies.js", "meta_script.js", "page_swaps.js"]
+def scripts(site: SiteConfig, pixels: Iterable[PixelConfig]) -> list[str]:
+    """Return the static files a page with these pixels loads, in order; the core comes last."""
+    companions = ["first_party_cookies.js"]
+    if any(pixel.in_browser for pixel in pixels):
+        companions.append("meta_script.js")
+    companions.append("page_swaps.js")
     if site.html_attributes:
         companions.append("html_attributes.js")
     if site.single_page:
@@ -155,7 +171,7 @@ def endpoint(name: str) -> str:
 def echo_on_commit(
     held: Capture,
     event: Event,
-    pixels: Iterable[PixelConfig],
+    pixel_ids: Iterable[str],
     *,
     using: str,
     may_tell: Callable[[], bool] | None = None,
@@ -164,7 +180,7 @@ def echo_on_commit(
 
     ``may_tell`` is asked then: what can happen only once is told to a browser only once.
     """
-    copy = payloads.browser_event(event, [pixel.pixel_id for pixel in pixels])
+    copy = payloads.browser_event(event, pixel_ids)
 
     def hand_over() -> None:
         if may_tell is None or may_tell():
@@ -224,14 +240,19 @@ def _set_cookies(response: HttpResponseBase, held: Capture) -> None:
         used += len(name) + len(value)
         if used > ECHO_BYTES:
             return
-        response.set_cookie(
-            name,
-            value,
-            max_age=ECHO_SECONDS,
-            path="/",
-            secure=held.scheme == "https",
-            samesite="Lax",
-        )
+        set_echo_cookie(response, held, name, value)
+
+
+def set_echo_cookie(response: HttpResponseBase, held: Capture, name: str, value: str) -> None:
+    """Set a cookie that the browser's script is to read and to delete."""
+    response.set_cookie(
+        name,
+        value,
+        max_age=ECHO_SECONDS,
+        path="/",
+        secure=held.scheme == "https",
+        samesite="Lax",
+    )
 
 
 def _by_id(copy: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from wagtail_metapixel import matching, outbox, recording
+from wagtail_metapixel import event_options, matching, outbox, recording
 from wagtail_metapixel.consent import Decision, Reason
 from wagtail_metapixel.events import Event
 from wagtail_metapixel.models import OutboxEvent
@@ -33,8 +33,11 @@ def collect(
 ) -> int:
     """Record the server half of page events in one INSERT; returns the number of rows.
 
-    ``pixel_failed`` says that the browser could not load Meta's script: there is no twin then.
+    ``pixel_failed`` says that the browser could not load Meta's script: there is no twin then. A
+    pixel that browsers alone tell gets no row: its browser has just told it.
     """
+    if not any(pixel.on_server for pixel in decision.pixels):
+        return 0
     user_data = person.user_data()
     if not matching.enough(user_data):
         for item in declared:
@@ -50,12 +53,14 @@ def collect(
             event_source_url=person.url,
             referrer_url=person.referrer,
             custom_data=dict(item.custom_data),
+            options=event_options.OF_A_LIMITED_SITE if site.limited_data_use else {},
         )
         chosen = tuple(pixel for pixel in decision.pixels if pixel.gets(item.event_name))
         if not chosen:
             recording.withheld(item.event_name, site, Reason.NO_PIXEL)
             continue
-        one = Decision(None, decision.choice, decision.proof, chosen)
+        told = tuple(pixel for pixel in chosen if pixel.on_server)
+        one = Decision(None, decision.choice, decision.proof, told)
         rows += recording.rows(event, user_data, one, site, person, may_have_twin=not pixel_failed)
     if rows:
         outbox.insert(rows, using=outbox.alias(using))

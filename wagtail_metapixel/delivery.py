@@ -298,11 +298,16 @@ def _why_not(site: SiteConfig | None, row: OutboxEvent) -> str:
         return "Sending is switched off for this site."
     if not site.consent_provider:
         return "No consent choice is made in the settings."
-    if row.pixel_id not in {pixel.pixel_id for pixel in site.pixels_for(row.host)}:
-        return f"The pixel is switched off, or does not send for {row.host}."
     if not conf.serves(row.host):
         return f"This deployment does not serve {row.host}: is it a copy of another one?"
-    return ""
+    return _why_not_its_pixel(site, row)
+
+
+def _why_not_its_pixel(site: SiteConfig, row: OutboxEvent) -> str:
+    for pixel in site.pixels_for(row.host):
+        if pixel.pixel_id == row.pixel_id:
+            return "" if pixel.on_server else "The pixel is told by browsers alone by now."
+    return f"The pixel is switched off, or does not send for {row.host}."
 
 
 def _tell(row: OutboxEvent, state: State, reason: str) -> None:

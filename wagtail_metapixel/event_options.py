@@ -7,6 +7,7 @@ Meta's reference of server event parameters, and of data processing options.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from wagtail_metapixel import events
@@ -27,6 +28,11 @@ NAMES = frozenset(EVENT_OPTIONS)
 _UNITED_STATES = 1
 _GEOLOCATED = 0
 
+OF_A_LIMITED_SITE: Mapping[str, Any] = MappingProxyType(
+    {LDU: ["LDU"], COUNTRY: _GEOLOCATED, STATE: _GEOLOCATED}
+)
+"""What each event carries where the site limits the use of data. Its pages tell Meta the same."""
+
 
 class Options(NamedTuple):
     """The options of one event."""
@@ -41,8 +47,12 @@ class Options(NamedTuple):
 NONE = Options({})
 
 
-def read(params: Mapping[str, Any]) -> tuple[Options, Mapping[str, Any], list[Problem]]:
+def read(
+    params: Mapping[str, Any], *, limited: bool = False
+) -> tuple[Options, Mapping[str, Any], list[Problem]]:
     """Return the options among ``params``, the other parameters, and what was wrong.
+
+    ``limited``: the site limits the use of data, which counts where ``params`` say nothing of it.
 
     What limits the use of the data is never lost to a mistake: a slip of its name counts as the
     name, a ``True`` that is none still opts out, and a state nobody knows leaves it to Meta to find
@@ -51,11 +61,11 @@ def read(params: Mapping[str, Any]) -> tuple[Options, Mapping[str, Any], list[Pr
     problems: list[Problem] = []
     params = _spelled_right(params, problems)
     if NAMES.isdisjoint(params):
-        return NONE, params, problems
+        return (Options(OF_A_LIMITED_SITE) if limited else NONE), params, problems
     given = {name: params[name] for name in NAMES & params.keys() if params[name] is not None}
     wire = {
         **_opt_out(given, problems),
-        **_processing(given, problems),
+        **_processing(given, problems, limited=limited),
         **_original_event(given, problems),
     }
     source, referrer = (_address(name, given, problems) for name in ADDRESSES)
@@ -112,10 +122,15 @@ _COUNTRIES = "has to be 1 (United States) or 0 (Meta finds out)"
 _STATES = f"has to be 0 (Meta finds out) or one of {', '.join(LDU_STATES)}, or its number"
 
 
-def _processing(given: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+def _processing(
+    given: Mapping[str, Any], problems: list[Problem], *, limited: bool
+) -> Mapping[str, Any]:
     words = given.get(LDU)
-    if not {LDU, COUNTRY, STATE} & given.keys() or (isinstance(words, (list, tuple)) and not words):
-        return {}
+    if not {LDU, COUNTRY, STATE} & given.keys():
+        return OF_A_LIMITED_SITE if limited else {}
+    if isinstance(words, (list, tuple)) and not words:
+        # Meta reads the empty list as a word, too, and here it contradicts the site's pages.
+        return {LDU: []} if limited else {}
     if LDU not in given:
         problems.append(Problem(LDU, "has to be ['LDU'] beside a country or state", mistake=True))
     elif not _are_ldu(words):

@@ -21,6 +21,7 @@ from wagtail.contrib.settings.models import BaseSiteSetting, register_setting
 from wagtail.models import Orderable
 
 from wagtail_metapixel import content_ids, keys
+from wagtail_metapixel.choices import PageViewMirror, PixelMode
 
 PIXEL_ID = RegexValidator(
     r"\A[0-9]{5,20}\Z", _("A pixel id is a number of 5 to 20 digits, without spaces.")
@@ -73,14 +74,6 @@ USUAL_CATEGORIES: Mapping[str, str] = {
     ConsentProvider.COOKIEYES: "advertisement",
     ConsentProvider.TCF: "1,3,4,7",
 }
-
-
-class PageViewMirror(models.TextChoices):
-    """What the server reports of page views."""
-
-    ALL = "all", _("Every page view")
-    SAMPLED = "sampled", _("One page view in ten")
-    NONE = "none", _("No page views (the browser still reports them)")
 
 
 class ContentIdScheme(models.TextChoices):
@@ -155,6 +148,15 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
             "A browser that sends Sec-GPC: 1 opts its visitor out, whatever a banner says."
         ),
     )
+    limited_data_use = models.BooleanField(
+        _("Limited Data Use"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Asks Meta with every event to limit the use of its data, as laws of some states of "
+            "the US want it. It does not replace consent."
+        ),
+    )
     advanced_matching = models.BooleanField(
         _("advanced matching"),
         default=False,
@@ -191,6 +193,15 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         default=False,
         db_default=False,
         help_text=_("A change of the address by the page's own script counts as a page view."),
+    )
+    data_layer = models.BooleanField(
+        _("hand events to the tag manager"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "In the browser, events go to window.dataLayer. Meta's script is not loaded: a tag in "
+            "your tag manager tells Meta, with the event_id it is given."
+        ),
     )
     content_id_scheme = models.CharField(
         _("id of a product"),
@@ -251,6 +262,14 @@ class MetaPixel(Orderable):
         max_length=20,
         validators=[PIXEL_ID],
         help_text=_("The number that Events Manager shows as the id of the pixel or dataset."),
+    )
+    mode = models.CharField(
+        _("mode"),
+        max_length=10,
+        choices=PixelMode.choices,
+        default=PixelMode.BOTH,
+        db_default=PixelMode.BOTH,
+        help_text=_("Who tells Meta: with both, an event that one of them misses still arrives."),
     )
     active = models.BooleanField(_("active"), default=True)
     hosts = models.TextField(
@@ -333,12 +352,17 @@ class State(models.TextChoices):
     WITHDRAWN = "withdrawn", _("Withdrawn")
     #: Removed on the person's request.
     ERASED = "erased", _("Erased")
+    #: Its pixel sends nothing from the server; kept for the echo and the thank-you page.
+    BROWSER = "browser", _("Told by the browser alone")
 
 
 class Twin(models.TextChoices):
     """May the browser have told Meta of this event too?"""
 
+    #: No browser may tell this event, for whatever pixel.
     NO = "no", _("Server only")
+    #: This pixel is in no browser; the event may be told there for others.
+    PIXEL = "pixel", _("Server only, like its pixel")
     MAYBE = "maybe", _("Browser and server")
 
 

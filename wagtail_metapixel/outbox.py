@@ -115,11 +115,17 @@ def first_to_tell(event_id: str, *, using: str) -> bool:
 
 
 def recorded(ids: Iterable[str], site_pk: int, *, newer_than: timedelta, using: str) -> Rows:
-    """Return the rows of these events of one site that a browser may still be told of."""
+    """Return the rows of these events of one site that a browser may still be told of.
+
+    None of a pixel that is in no browser: the rows name the pixels that are told.
+    """
     asked = list(ids)
     gone = [State.REJECTED, State.WITHDRAWN, State.ERASED]
     rows = OutboxEvent.objects.using(using).filter(
-        event_id__in=asked, site_pk=site_pk, recorded_at__gt=timezone.now() - newer_than
+        event_id__in=asked,
+        site_pk=site_pk,
+        twin=Twin.MAYBE,
+        recorded_at__gt=timezone.now() - newer_than,
     )
     rows = rows.exclude(state__in=gone).exclude(event_id__in=_of_the_server(asked, using))
     return list(rows.order_by("pk"))

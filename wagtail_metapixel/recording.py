@@ -9,17 +9,28 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.utils import timezone
 
-from wagtail_metapixel import catalogue, counters, keys, outbox, payloads, signals
+from wagtail_metapixel import (
+    catalogue,
+    counters,
+    event_options,
+    keys,
+    outbox,
+    payloads,
+    signals,
+)
 from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.consent import Decision, Reason
 from wagtail_metapixel.events import Event
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import OutboxEvent, State, Twin
 from wagtail_metapixel.redaction import shown_word
-from wagtail_metapixel.site_settings import SiteConfig, current
+from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, current
 from wagtail_metapixel.visitor import Visitor
 
 logger = logging.getLogger("wagtail_metapixel")
+
+NOBODY_TELLS = "Only a server can tell this event, and its pixel is told by browsers alone."
+"""Why an event is ``rejected`` for one pixel and not for another."""
 
 
 class Tracked(NamedTuple):
@@ -48,16 +59,17 @@ def rows(
 ) -> list[OutboxEvent]:
     """Return a row for each pixel of ``decision``, unsaved.
 
-    With a fatal problem the rows are ``rejected`` as they come, and hold nothing of the person.
+    With a fatal problem the rows are ``rejected`` as they come, and hold nothing of the person; nor
+    does the row of a pixel that the server tells nothing.
     """
-    told_by_browsers = event.action_source == "website" and not event.options
-    twin = Twin.MAYBE if told_by_browsers and may_have_twin else Twin.NO
+    twin = Twin.MAYBE if may_have_twin and _told_by_browsers(event, site) else Twin.NO
     source = catalogue.ACTION_SOURCES.get(event.action_source)
     max_age = source.max_age if source else catalogue.MAX_AGE
     expires_at, twin_expires_at = outbox.deadlines(event.event_time, max_age, twin)
     reason = "; ".join(map(_in_words, (problem for problem in problems if problem.fatal)))[:500]
     event_bytes, user_bytes = payloads.server_event(event), payloads.dump_texts(user_data)
     digests = " ".join(_digests(person, user_data))
+    fates = [(pixel, _fate(pixel, twin, reason)) for pixel in decision.pixels]
     return [
         OutboxEvent(
             site_pk=site.site_pk,
@@ -66,21 +78,36 @@ def rows(
             event_id=event.event_id,
             host=person.host if person else site.hostname,
             event=event_bytes,
-            user_data=b"{}" if reason else user_bytes,
+            user_data=user_bytes if state is State.PENDING else b"{}",
             payload_version=payloads.VERSION,
             keyed=keyed,
-            twin=twin,
+            twin=twin if pixel.in_browser or twin is Twin.NO else Twin.PIXEL,
             digests=digests,
             consent_proof=decision.proof,
             rank=outbox.RANKS.get(event.event_name, outbox.DEFAULT_RANK),
-            state=State.REJECTED if reason else State.PENDING,
-            reason=reason,
+            state=state,
+            reason=why,
             expires_at=expires_at,
-            twin_expires_at=twin_expires_at,
-            final_at=timezone.now() if reason else None,
+            twin_expires_at=twin_expires_at if pixel.in_browser else None,
+            final_at=None if state is State.PENDING else timezone.now(),
         )
-        for pixel in decision.pixels
+        for pixel, (state, why) in fates
     ]
+
+
+def _told_by_browsers(event: Event, site: SiteConfig) -> bool:
+    """Tell whether a browser can say all that ``event`` says."""
+    said = event_options.OF_A_LIMITED_SITE if site.limited_data_use else {}
+    return event.action_source == "website" and event.options == said
+
+
+def _fate(pixel: PixelConfig, twin: Twin, reason: str) -> tuple[State, str]:
+    """Return the state in which the row of ``pixel`` begins, and why it is rejected."""
+    if not reason and pixel.on_server:
+        return State.PENDING, ""
+    if not reason and twin is Twin.MAYBE:
+        return State.BROWSER, ""
+    return State.REJECTED, reason or NOBODY_TELLS
 
 
 def _in_words(problem: Problem) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from django.utils import timezone
 
 from wagtail_metapixel import conf, content_ids, graph_api, outbox, site_settings
+from wagtail_metapixel.choices import PixelMode
 from wagtail_metapixel.diagnosis import Finding, Level, ok, problem, tried
 from wagtail_metapixel.graph_api import Kind
 from wagtail_metapixel.models import ConsentProvider, Dataset, MetaPixel
@@ -38,11 +39,14 @@ def _site(name: str, site: SiteConfig, *, network: bool) -> Iterator[Finding]:
             Level.NOTE, name, "Advanced matching is off: e-mail, phone and name are not used."
         )
     yield from tried(name, partial(_choices, name, site))
+    yield from _of_all_events(name, site)
     for pixel in site.pixels:
         subject = f"{name} pixel {pixel.pixel_id}"
+        yield from tried(subject, partial(_mode, subject, pixel))
         yield from tried(subject, partial(_hosts, subject, site, pixel))
-        yield from tried(subject, partial(_token, subject, pixel, network=network))
-        yield from tried(subject, partial(_pauses, subject, pixel))
+        if pixel.on_server:
+            yield from tried(subject, partial(_token, subject, pixel, network=network))
+            yield from tried(subject, partial(_pauses, subject, pixel))
 
 
 def _consent(name: str, site: SiteConfig) -> Finding:
@@ -54,10 +58,11 @@ def _consent(name: str, site: SiteConfig) -> Finding:
         )
     is_function = site.consent_provider == ConsentProvider.FUNCTION
     if is_function and conf.function("CONSENT_PROVIDER") is None:
-        return problem(
+        return Finding(
+            Level.NOTE,
             name,
-            "Consent comes from a function of this site, but none is named: nothing is sent.",
-            f'Set {conf.SETTING}["CONSENT_PROVIDER"] to the dotted path of the function.',
+            "Consent comes from a function in the browser, window.metapixelConsent.",
+            f'If it is one of the server\'s, name it: {conf.SETTING}["CONSENT_PROVIDER"].',
         )
     return ok(name, f"Consent: {ConsentProvider(site.consent_provider).label}")
 
@@ -83,6 +88,17 @@ def _choices(name: str, site: SiteConfig) -> Finding:
         f"{'after' if policy.after_discounts else 'before'} discounts",
     )
     return ok(name, f"Products go by {by}{prefix}; the value of an order is {', '.join(parts)}.")
+
+
+def _of_all_events(name: str, site: SiteConfig) -> Iterator[Finding]:
+    if site.limited_data_use:
+        yield ok(name, "Limited Data Use: said of every event, in the browser and by the server.")
+    if site.data_layer:
+        yield ok(name, "In the browser, events go to the tag manager, by window.dataLayer.")
+
+
+def _mode(subject: str, pixel: PixelConfig) -> Finding:
+    return ok(subject, f"Mode: {PixelMode(pixel.mode).label}.")
 
 
 def _hosts(subject: str, site: SiteConfig, pixel: PixelConfig) -> Finding:

@@ -9,6 +9,7 @@ live everywhere within :data:`SNAPSHOT_SECONDS`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ from wagtail.models import Site
 
 from wagtail_metapixel import conf
 from wagtail_metapixel.catalogue import Problem
+from wagtail_metapixel.choices import PageViewMirror, PixelMode
 from wagtail_metapixel.content_ids import ContentIds
 from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.models import (
@@ -29,7 +31,6 @@ from wagtail_metapixel.models import (
     InstallationKey,
     MetaPixel,
     MetaPixelSettings,
-    PageViewMirror,
 )
 from wagtail_metapixel.order_totals import ValuePolicy
 from wagtail_metapixel.savepoints import savepoint_if_inside
@@ -51,6 +52,17 @@ class PixelConfig(NamedTuple):
     """Host names without port, lower case."""
     events: frozenset[str] | None
     """The event names it gets; ``None`` means all."""
+    mode: str = PixelMode.BOTH
+
+    @property
+    def in_browser(self) -> bool:
+        """Whether a browser tells Meta of its events."""
+        return self.mode != PixelMode.SERVER
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the server tells Meta of its events."""
+        return self.mode != PixelMode.BROWSER
 
     def gets(self, event_name: str) -> bool:
         """Tell whether the owner chose this event for this pixel."""
@@ -71,11 +83,13 @@ class SiteConfig(NamedTuple):
     consent_vendor_id: int | None = None
     consent_ac_provider_id: int | None = None
     respect_gpc: bool = True
+    limited_data_use: bool = False
     advanced_matching: bool = False
     phone_region: str = ""
     page_view_mirror: str = PageViewMirror.ALL
     html_attributes: bool = False
     single_page: bool = False
+    data_layer: bool = False
     pixels: tuple[PixelConfig, ...] = ()
     content_ids: ContentIds = ContentIds()
     value_policy: ValuePolicy = ValuePolicy()
@@ -85,6 +99,17 @@ class SiteConfig(NamedTuple):
     def applied(self, params: Mapping[str, Any], problems: list[Problem]) -> Mapping[str, Any]:
         """Return the parameters of an event with products and totals told as the owner chose."""
         return self.content_ids.applied(self.value_policy.applied(params, problems), problems)
+
+    @property
+    def consent_mirror(self) -> str:
+        """Whose answer the mirror cookie holds: 8 hex of the tool and its names here."""
+        names = (
+            self.consent_provider,
+            self.consent_category,
+            self.consent_vendor_id,
+            self.consent_ac_provider_id,
+        )
+        return hashlib.sha256(repr(names).encode()).hexdigest()[:8]
 
     def mirrors_page_view(self, event_id: str) -> bool:
         """Tell whether the server reports the page view with this id, a UUIDv4."""
@@ -217,11 +242,13 @@ def _site_config(site: Site, row: MetaPixelSettings | None) -> SiteConfig:
         consent_vendor_id=row.consent_vendor_id,
         consent_ac_provider_id=row.consent_ac_provider_id,
         respect_gpc=row.respect_gpc,
+        limited_data_use=row.limited_data_use,
         advanced_matching=row.advanced_matching,
         phone_region=row.phone_region,
         page_view_mirror=row.page_view_mirror,
         html_attributes=row.html_attributes,
         single_page=row.single_page,
+        data_layer=row.data_layer,
         pixels=pixels,
         content_ids=ContentIds(
             scheme=row.content_id_scheme,
@@ -248,6 +275,7 @@ def _pixel_configs(rows: Iterable[MetaPixel], hostname: str) -> Iterable[PixelCo
                 pixel_id=row.pixel_id,
                 hosts=frozenset(hosts),
                 events=frozenset(row.events) if row.events else None,
+                mode=row.mode,
             )
 
 

@@ -37,6 +37,7 @@ from wagtail_metapixel.capturing import page, waiting
 from wagtail_metapixel.capturing.capture import EventCapture
 from wagtail_metapixel.capturing.event import CapturedEvent
 from wagtail_metapixel.capturing.tracebacks import ends_here
+from wagtail_metapixel.choices import PixelMode
 from wagtail_metapixel.consent import Choice
 from wagtail_metapixel.identifiers import Fbc, Fbp
 from wagtail_metapixel.models import MetaPixel, MetaPixelSettings
@@ -69,12 +70,14 @@ def use_pixel(
     advanced_matching: bool = True,
     hosts: Iterable[str] = (),
     events: Iterable[str] = (),
+    mode: str = PixelMode.BOTH,
     **choices: Any,
 ) -> MetaPixel:
     """Give ``site``, else the default one, settings and a pixel; again changes the same pixel.
 
     The pixel sends for the site's host, those of Django's test servers, and ``hosts``; ``events``
-    are the names it gets, none meaning all. ``choices`` are other fields of the settings, such as
+    are the names it gets, none meaning all; ``mode`` is ``both``, ``server`` or ``browser``.
+    ``choices`` are other fields of the settings, such as
     ``phone_region="DE"``. It has no access token, so nothing can leave, see :func:`sandbox`.
     ``TypeError`` for a choice there is not, ``ValueError`` for one the settings would not take.
     """
@@ -89,7 +92,7 @@ def use_pixel(
         _save(row, choices)
         asked = {"settings": row, "pixel_id": pixel_id}
         pixel = MetaPixel.objects.filter(**asked).first() or MetaPixel(**asked)
-        _save(pixel, {"hosts": "\n".join(told), "events": names, "active": True})
+        _save(pixel, {"hosts": "\n".join(told), "events": names, "active": True, "mode": mode})
     site_settings.clear()
     return pixel
 

@@ -180,13 +180,11 @@ def _track(
     keyed = given.key is not None
     rows = recording.rows(event, user_data, decision, site, person, problems, keyed=keyed)
     outbox.insert(rows, using=using)
-    reason = rows[0].reason
-    has_twin = not reason and rows[0].twin == Twin.MAYBE
-    if has_twin and held is not None and held.has_middleware:
+    reason = rows[0].reason if all(row.reason for row in rows) else ""
+    told = [row.pixel_id for row in rows if row.twin == Twin.MAYBE and not row.reason]
+    if told and held is not None and held.has_middleware:
         once = partial(outbox.first_to_tell, event.event_id, using=using)
-        browser.echo_on_commit(
-            held, event, decision.pixels, using=using, may_tell=once if keyed else None
-        )
+        browser.echo_on_commit(held, event, told, using=using, may_tell=once if keyed else None)
     return recording.recorded(event, site, reason)
 
 
@@ -233,7 +231,9 @@ def _speaks_for(held: Capture, kept: Visitor) -> bool:
     site = current().site(kept.site_pk)
     if site is None or not visitors.is_the_same(held, kept):
         return False
-    return consent.ask(held, site)[0] is not Choice.UNKNOWN
+    # A signal of this browser's is an answer, too, and the gate knows which.
+    opts_out = site.respect_gpc and held.header("Sec-GPC") == "1"
+    return opts_out or consent.ask(held, site)[0] is not Choice.UNKNOWN
 
 
 def _recalled(key: keys.Key, using: str) -> Visitor | None:
@@ -270,7 +270,9 @@ def _event(
     params: Mapping[str, Any],
 ) -> tuple[Event, list[Problem]]:
     problems: list[Problem] = []
-    options, params, odd = event_options.read(_with_original_id(params, site, problems))
+    options, params, odd = event_options.read(
+        _with_original_id(params, site, problems), limited=site.limited_data_use
+    )
     custom_data, wrong = build_custom_data(event_name, site.applied(params, problems))
     known = {problem.field: problem.rule for problem in problems}
     # Why a value is missing says more than that it is.

@@ -174,6 +174,89 @@ test('a refused policy does not matter where Trusted Types are not enforced', ()
   assert.equal(page.scripts[0].src, CONFIG.script);
 });
 
+test('limited data use is said before the first pixel starts, and once', () => {
+  const page = new Page({ config: { ldu: true, pixels: [{ id: PIXEL, events: null }, { id: OTHER, events: null }] } });
+  page.window.metapixel.track('Contact');
+  const calls = page.calls.map((call) => call[0]);
+  assert.deepEqual(page.calls[0], ['dataProcessingOptions', ['LDU'], 0, 0]);
+  assert.equal(calls.filter((verb) => verb === 'dataProcessingOptions').length, 1);
+  assert.equal(new Page().calls.some((call) => call[0] === 'dataProcessingOptions'), false);
+});
+
+test('limited data use is said beside another pixel, too', () => {
+  const page = new Page({ config: { ldu: true }, window: { fbq: theirs({ getState: () => ({ pixels: [{ id: PIXEL }] }) }) } });
+  assert.deepEqual(page.calls.map((call) => call[0]), ['dataProcessingOptions', 'trackSingle']);
+});
+
+// What a tag manager was handed.
+const handed = (page) => plain(page.window.dataLayer);
+
+test('events are handed to the tag manager, and nothing of Meta is loaded or called', async () => {
+  const page = new Page({
+    config: { data_layer: true },
+    islands: [{ event: { event_name: 'ViewContent', custom_data: { value: 5, currency: 'EUR' } } }],
+  });
+  await page.pass(0);
+  assert.deepEqual([page.scripts, page.window.fbq], [[], undefined]);
+  const [{ pixel, events }] = page.postsTo(CONFIG.collect);
+  assert.equal(pixel, 'loaded');
+  assert.deepEqual(handed(page), [
+    { event: 'metapixel', event_name: 'PageView', event_id: events[0].event_id, custom_data: {} },
+    {
+      event: 'metapixel',
+      event_name: 'ViewContent',
+      event_id: events[1].event_id,
+      custom_data: { value: 5, currency: 'EUR' },
+    },
+  ]);
+});
+
+test('a tag manager that is there is handed the events behind what it has, and its fbq is left alone', () => {
+  const dataLayer = [{ event: 'gtm.js' }];
+  const fbq = theirs();
+  const page = new Page({ config: { data_layer: true }, window: { dataLayer, fbq } });
+  assert.equal(page.window.dataLayer, dataLayer);
+  assert.deepEqual(handed(page).map((one) => one.event), ['gtm.js', 'metapixel']);
+  assert.deepEqual(page.calls, []);
+});
+
+test('an element that is called dataLayer is no tag manager', () => {
+  const page = new Page({ config: { data_layer: true }, window: { dataLayer: { tagName: 'DIV' } } });
+  assert.deepEqual(handed(page).map((one) => one.event_name), ['PageView']);
+});
+
+test('an event for two pixels is handed over once, one that no pixel wants not at all', () => {
+  const both = { pixels: [{ id: PIXEL, events: ['PageView'] }, { id: OTHER, events: ['PageView'] }], data_layer: true };
+  const page = new Page({ config: both, islands: [{ event: { event_name: 'ViewContent', custom_data: {} } }] });
+  assert.deepEqual(handed(page).map((one) => one.event_name), ['PageView']);
+});
+
+test('nothing is handed to a tag manager without a grant, nor after a withdrawal', async () => {
+  const page = new Page({ config: { data_layer: true, provider: 'cookie' } });
+  assert.equal(page.window.dataLayer, undefined);
+  page.window.metapixel.grant();
+  assert.equal(handed(page).length, 1);
+  await page.window.metapixel.revoke();
+  page.window.metapixel.track('Contact');
+  assert.equal(handed(page).length, 1);
+});
+
+test('a tag manager is told of limited data use with each event', () => {
+  const page = new Page({ config: { data_layer: true, ldu: true } });
+  assert.deepEqual(handed(page)[0].data_processing_options, ['LDU']);
+});
+
+test('a tag manager that throws is not noticed by the page, and the server still hears', async () => {
+  const dataLayer = {
+    push() {
+      throw new Error('broken');
+    },
+  };
+  const page = new Page({ config: { data_layer: true }, window: { dataLayer } });
+  await page.pass(0);
+  assert.equal(page.postsTo(CONFIG.collect).length, 1);
+});
+
 test('where meta_script.js is left out the server alone tells, and knows it', async () => {
   const page = new Page({ withoutMeta: true, islands: [{ event: { event_name: 'ViewContent', custom_data: {} } }] });
   await page.pass(0);

@@ -84,7 +84,9 @@ class MetaPixelForm(WagtailAdminModelForm):
                 "A token is stored, it ends in %(hint)s. Leave this blank to keep it."
             ) % {"hint": self.instance.access_token_hint}
         else:
-            field.help_text = _("From Events Manager > Settings > Conversions API.")
+            field.help_text = _(
+                "From Events Manager > Settings > Conversions API. Not needed for browser only."
+            )
 
     def clean_pixel_id(self) -> str:
         """Accept an id with blanks around it."""
@@ -227,6 +229,7 @@ def edit_handler() -> TabbedInterface:
         label=_("Pixel"),
         panels=[
             FieldPanel("pixel_id"),
+            FieldPanel("mode"),
             FieldPanel("access_token"),
             FieldPanel("clear_access_token"),
             FieldPanel("hosts"),
@@ -239,6 +242,7 @@ def edit_handler() -> TabbedInterface:
             FieldPanel("consent_provider"),
             FieldPanel("consent_statement"),
             FieldPanel("respect_gpc"),
+            FieldPanel("limited_data_use"),
         ],
         heading=_("Consent"),
     )
@@ -275,6 +279,7 @@ def edit_handler() -> TabbedInterface:
             FieldPanel("page_view_mirror"),
             FieldPanel("html_attributes"),
             FieldPanel("single_page"),
+            FieldPanel("data_layer"),
         ],
         heading=_("In the browser"),
     )

@@ -18,7 +18,7 @@ from wagtail_metapixel.capturing.expectation import Expectation
 from wagtail_metapixel.capturing.tracebacks import ends_here
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.linter import Finding, lint
-from wagtail_metapixel.models import OutboxEvent
+from wagtail_metapixel.models import OutboxEvent, State
 
 _NOT_SAID: Any = object()
 """``None`` says something: that it was not sent."""
@@ -264,7 +264,9 @@ class EventCapture(Sequence[CapturedEvent]):
         ``content_ids`` are the catalogue's; without them nobody asks. An event for two pixels is
         looked at once. The browser's copies are made of the same bytes, so they cannot differ.
         """
-        once = {(e.event_name, e.event_id): e for e in reversed(first_of_each(self.all()))}
+        # What a browser alone is told says nothing of the person: another pixel's row speaks.
+        first = sorted(first_of_each(self.all()), key=lambda event: event.state == State.BROWSER)
+        once = {(e.event_name, e.event_id): e for e in reversed(first)}
         sites = {event.site_pk for event in once.values()}
         own = (site.own_hosts for site in site_settings.current().sites if site.site_pk in sites)
         hosts = frozenset[str]().union(*own)

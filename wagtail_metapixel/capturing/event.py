@@ -33,7 +33,8 @@ class CapturedEvent:
     body: Mapping[str, Any]
     """The server event as Meta reads it, without ``user_data``."""
     user_data: Mapping[str, Any]
-    """What is said about the person, hashed. Known also after delivery, when the row forgets it."""
+    """What is said about the person, hashed. Known also after delivery, when the row forgets it.
+    Nothing for a pixel that the server tells nothing."""
 
     @classmethod
     def of(cls, row: OutboxEvent, user_data: bytes) -> CapturedEvent:
@@ -107,7 +108,7 @@ class CapturedEvent:
 
     @property
     def recorded(self) -> bool:
-        """Whether it waits to be sent, or was; not one that breaks Meta's rules."""
+        """Whether it waits to be sent, or was, or a browser tells it; not what is rejected."""
         return self.state != State.REJECTED
 
     @property
@@ -141,6 +142,8 @@ class CapturedEvent:
         words.append(f"(event_id {self.event_id[:8]}…, pixel {self.pixel_id})")
         if not self.recorded:
             words.append(f"rejected, it will never be sent: {self.reason}")
+        elif self.state == State.BROWSER:
+            words.append("told by the browser alone")
         return " ".join(words)
 
 

@@ -4,6 +4,7 @@
  *
  * metapixel.meta = {start(config, settle), fire(name, params, id, only), consent(word)}: called by metapixel.js, and
  *   only after a grant. settle("loaded" | "failed") is called when it is known what became of Meta's script.
+ * With "data_layer" in the config island nothing is said to fbq: events are handed to the page's tag manager.
  */
 (() => {
   'use strict';
@@ -17,6 +18,8 @@
 
   let pixels = []; // those that send from the browser
   let ours = false; // fbq is our own stub
+  let layer; // the tag manager's queue, where it is told instead of fbq
+  let limited; // Limited Data Use
 
   // Meta's queue protocol.
   const stub = () => {
@@ -57,9 +60,20 @@
     return [...Object.values((state && state.pixels) || []).map(({ id }) => id), ...waiting].map(String);
   };
 
+  const handOver = () => {
+    // What else bears that name, such as an element of the page, takes nothing.
+    if (typeof window.dataLayer?.push !== 'function') window.dataLayer = [];
+    layer = window.dataLayer;
+  };
+
   const start = (config, settle) => {
     pixels = config.pixels.filter(({ events }) => !events || events.length);
+    limited = config.ldu;
     if (!pixels.length) return settle('failed');
+    if (config.data_layer) {
+      handOver();
+      return settle('loaded');
+    }
     if (typeof window.fbq !== 'function') {
       stub();
       load(config.script, settle);
@@ -68,6 +82,7 @@
       if (fbq.callMethod) settle('loaded');
     }
     const there = known();
+    if (limited) fbq('dataProcessingOptions', ['LDU'], 0, 0); // of all the page's pixels; it has to come before init
     pixels.filter(({ id }) => !there.includes(id)).forEach(({ id }) => {
       fbq('set', 'autoConfig', false, id); // or Meta's script adds events that have no id
       fbq('init', id);
@@ -77,9 +92,12 @@
   // "only" are the pixels named by an action event; a page event goes to those that want it.
   const fire = (name, params, id, only) => {
     const verb = STANDARD.has(name) ? 'trackSingle' : 'trackSingleCustom';
-    pixels
-      .filter((one) => (only ? only.includes(one.id) : !one.events || one.events.includes(name)))
-      .forEach((one) => fbq(verb, one.id, name, params, { eventID: id }));
+    const wanting = pixels.filter((one) => (only ? only.includes(one.id) : !one.events || one.events.includes(name)));
+    if (!layer) wanting.forEach((one) => fbq(verb, one.id, name, params, { eventID: id }));
+    else if (wanting.length) {
+      const limit = limited && { data_processing_options: ['LDU'] };
+      layer.push({ event: 'metapixel', event_name: name, event_id: id, custom_data: params, ...limit });
+    }
   };
 
   const consent = (word) => ours && fbq('consent', word);
