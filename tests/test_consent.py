@@ -185,8 +185,8 @@ COOKIES = {
     "cookieyes": "cookieyes-consent=consent:yes,action:yes,advertisement:{}",
     "wagtail_tag_manager": "wtm={}",
     "django_cookie_consent": 'cookie_consent="marketing={}"',
-    "tcf": "metapixel_choice={}",
-    "function": "metapixel_choice={}",
+    "tcf": "metapixel_choice={}.{}",
+    "function": "metapixel_choice={}.{}",
 }
 WORDS = {
     "cookiebot": ("true", "false"),
@@ -211,8 +211,9 @@ def of_tool(tool, **choices):
     return site._replace(**choices)
 
 
-def kept(tool, *, yes):
-    return COOKIES[tool].format(WORDS[tool][0 if yes else 1])
+def kept(tool, *, yes, site=None):
+    mirror = (site or of_tool(tool)).consent_mirror
+    return COOKIES[tool].format(WORDS[tool][0 if yes else 1], mirror)
 
 
 def test_each_tool_of_the_admin_is_tested_here():
@@ -231,8 +232,7 @@ def test_the_cookie_of_the_sites_tool_decides(tool):
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_only_the_sites_own_tool_is_asked(tool):
-    # The two that are mirrored share the mirror.
-    cookies = [kept(other, yes=True) for other in TOOLS if COOKIES[other] != COOKIES[tool]]
+    cookies = [kept(other, yes=True) for other in TOOLS if other != tool]
     held = ask("; ".join([*cookies, GRANTED]))
     assert consent.ask(held, of_tool(tool)) == (Choice.UNKNOWN, "")
 
@@ -265,9 +265,48 @@ def test_a_site_without_a_category_grants_nothing(tool):
 
 
 def test_tcf_without_a_number_is_unknown_whatever_the_mirror_says():
-    held, site = ask(kept("tcf", yes=True)), of_tool("tcf", consent_vendor_id=None)
-    assert consent.ask(held, site)[0] is Choice.UNKNOWN
-    assert consent.ask(held, site._replace(consent_ac_provider_id=89))[0] is Choice.GRANTED
+    site = of_tool("tcf", consent_vendor_id=None)
+    assert consent.ask(ask(kept("tcf", yes=True, site=site)), site)[0] is Choice.UNKNOWN
+    named = site._replace(consent_ac_provider_id=89)
+    assert consent.ask(ask(kept("tcf", yes=True, site=named)), named)[0] is Choice.GRANTED
+
+
+def test_a_mirror_of_other_names_says_nothing():
+    held, site = ask(kept("tcf", yes=True)), of_tool("tcf")
+    assert consent.ask(held, site)[0] is Choice.GRANTED
+    assert consent.ask(held, site._replace(consent_vendor_id=892))[0] is Choice.UNKNOWN
+    assert consent.ask(held, site._replace(consent_category="1,3"))[0] is Choice.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("cookies", "choice"),
+    [
+        ("metapixel_consent=denied; metapixel_consent=granted.abc", Choice.DENIED),
+        ("metapixel_consent=granted.abc; metapixel_consent=denied", Choice.DENIED),
+        ("metapixel_consent=granted.abc; a=1; metapixel_consent=granted.def", Choice.GRANTED),
+        ("metapixel_consent=granted.abc; metapixel_consent=x", Choice.UNKNOWN),
+        (
+            "; ".join(["metapixel_consent=granted.abc"] * 20 + ["metapixel_consent=denied"]),
+            Choice.UNKNOWN,
+        ),
+    ],
+)
+def test_of_several_cookies_of_one_name_a_no_counts(cookies, choice):
+    assert consent.ask(ask(cookies), SITE)[0] is choice
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_of_several_cookies_of_a_tool_a_no_counts(tool):
+    yes, no = kept(tool, yes=True), kept(tool, yes=False)
+    for header in (f"{yes}; {no}", f"{no}; {yes}"):
+        assert consent.ask(ask(header), of_tool(tool))[0] is Choice.DENIED
+
+
+def test_a_withdrawal_told_to_us_counts_beside_a_function_on_the_server(own_function):
+    held = ask("metapixel_consent=denied", Answer="granted")
+    assert consent.ask(held, of_tool("function"))[0] is Choice.DENIED
+    held = ask("metapixel_consent=denied", Answer="not_required")
+    assert consent.ask(held, of_tool("function"))[0] is Choice.DENIED
 
 
 def test_a_function_on_the_server_counts_and_the_mirror_does_not(own_function):

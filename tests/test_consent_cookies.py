@@ -61,7 +61,7 @@ READERS = {
     "cookieyes": (cookieyes, "cookieyes-consent", "advertisement"),
     "wagtail_tag_manager": (wagtail_tag_manager, "wtm", "marketing"),
     "django_cookie_consent": (django_cookie_consent, "cookie_consent", "marketing"),
-    "mirror": (mirror, "metapixel_choice", ""),
+    "mirror": (mirror, "metapixel_choice", "0a1b2c3d"),
 }
 YES = {
     "cookiebot": COOKIEBOT.format("true"),
@@ -69,7 +69,7 @@ YES = {
     "cookieyes": COOKIEYES.format("yes"),
     "wagtail_tag_manager": wtm("true"),
     "django_cookie_consent": django_groups(ACCEPTED),
-    "mirror": "metapixel_choice=granted",
+    "mirror": "metapixel_choice=granted.0a1b2c3d",
 }
 NO = {
     "cookiebot": COOKIEBOT.format("false"),
@@ -77,7 +77,7 @@ NO = {
     "cookieyes": COOKIEYES.format("no"),
     "wagtail_tag_manager": wtm("false"),
     "django_cookie_consent": django_groups("-1"),
-    "mirror": "metapixel_choice=denied",
+    "mirror": "metapixel_choice=denied.0a1b2c3d",
 }
 TOOLS = sorted(READERS)
 
@@ -93,7 +93,7 @@ def test_a_yes_a_no_and_no_cookie(tool):
     assert answers == [True, False, None, None]
 
 
-@pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool != "mirror"])
+@pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize(
     "category", ["", "other", "C00", "C0004:1", "method", "stamp", "__class__"]
 )
@@ -149,7 +149,10 @@ UNKNOWN = [
     ("django_cookie_consent", django_groups("٢٠٢٦-02-01T10:00:00")),
     *(
         ("mirror", f"metapixel_choice={value}")
-        for value in ("Granted", "granted.", "granted ok", "yes", "1", "unknown", "not_required", "")
+        for value in (
+            "granted", "granted.", "granted.0a1b2c3e", "granted.0a1b2c3d.x", "Granted.0a1b2c3d",
+            "granted ok.0a1b2c3d", "yes.0a1b2c3d", "unknown.0a1b2c3d", "not_required.0a1b2c3d", "",
+        )
     ),
     # Said twice
     ("cookiebot", COOKIEBOT.format("false%2Cmarketing:true")),

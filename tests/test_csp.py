@@ -253,3 +253,12 @@ def test_strict_dynamic_is_left_to_its_own_complaint():
 )
 def test_trusted_types_need_our_policys_name(policy, blocks):
     assert csp.blocks_trusted_types(policy) is blocks
+
+
+@pytest.mark.parametrize(
+    ("own_hosts", "missing"), [(["www.shop.example"], 0), (["other.example"], 1), ([], 1)]
+)
+def test_an_address_of_the_sites_own_is_what_self_means(own_hosts, missing):
+    url = "https://www.shop.example/static/metapixel.js"
+    need = csp.Need("script-src", "https://www.shop.example", url)
+    assert len(csp.lacks({"script-src": ["'self'"]}, [need], own_hosts)) == missing

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from wagtail_metapixel import conf, deployment
 
 
@@ -18,3 +20,23 @@ def test_all_mistakes_are_found_the_unknown_names_first(settings):
     assert (unknown.is_unknown, unknown.advice) == (True, 'Did you mean "DELIVERY"?')
     assert (unusable.is_unknown, "POLL_INTERVAL" in unusable.fact) == (False, True)
     assert unusable.advice == "Without it, the default holds: 1.0."
+
+
+@pytest.mark.parametrize(
+    "path", ["tests.no_such_module.f", "..x", ".x", "tests.breaks_on_import.f"]
+)
+def test_a_function_that_cannot_be_imported_is_a_mistake_and_no_crash(settings, monkeypatch, path):
+    def fail(_path):
+        raise ZeroDivisionError
+
+    if "breaks" in path:
+        monkeypatch.setattr(conf, "import_string", fail)
+    settings.WAGTAIL_METAPIXEL = {"CONSENT_PROVIDER": path}
+    (mistake,) = deployment.mistakes()
+    assert "CONSENT_PROVIDER" in mistake.fact
+
+
+def test_a_name_that_is_no_text_is_a_mistake_and_no_crash(settings):
+    settings.WAGTAIL_METAPIXEL = {1: 2}
+    (mistake,) = deployment.mistakes()
+    assert mistake.is_unknown

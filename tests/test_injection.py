@@ -81,9 +81,10 @@ def test_a_text_that_is_not_ascii_goes_in_the_charset_of_the_page():
     ids=lambda response: f"{response.status_code} {response.get('Content-Type')}",
 )
 def test_anything_but_a_whole_html_page_stays_as_it_is(response):
-    before = None if response.streaming else response.content
+    stream = iter(response.streaming_content) if response.streaming else None
+    before = None if stream else response.content
     assert not injection.inject(response, unasked)
-    assert response.streaming or response.content == before
+    assert b"".join(stream) == PAGE if stream else response.content == before
     assert not counters.waiting()
 
 
@@ -149,3 +150,34 @@ def test_bytes_without_a_name_are_sent():
 def test_it_is_on_where_the_deployment_says_so_in_so_many_words(settings, value, expected):
     settings.WAGTAIL_METAPIXEL = value
     assert injection.is_on() is expected
+
+
+@pytest.mark.parametrize(
+    "hides_it",
+    [
+        b'<meta content="you searched </head><img src=x onerror=alert(1)>">',
+        b"<meta content='a > b </head>'>",
+        b'<META CONTENT="</HEAD>">',
+        b"<!-- </head> -->",
+        b'<script>var text = "</head>"; // <!-- </script>',
+        b"<style>a::after { content: '</head>' }</style>",
+        b"<title>How to write </head></title>",
+        b'<a\ntitle="\n</head>\n">',
+    ],
+)
+def test_an_end_of_the_head_that_is_only_written_about_is_passed_over(hides_it):
+    page = b"<html><head>" + hides_it + b"</head><body></body></html>"
+    response = HttpResponse(page)
+    assert injection.inject(response, lambda: "<b>ours</b>")
+    assert (
+        response.content
+        == page[: len(b"<html><head>" + hides_it)]
+        + b"<b>ours</b>\n"
+        + page[len(b"<html><head>" + hides_it) :]
+    )
+
+
+@pytest.mark.parametrize("open_end", [b'<meta content="', b"<!--", b"<script>", b"<title>"])
+def test_a_page_whose_head_never_ends_stays_as_it_is(open_end):
+    response = HttpResponse(b"<html><head>" + open_end + b"</head><body></body></html>")
+    assert not injection.inject(response, unasked)

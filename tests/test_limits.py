@@ -104,7 +104,28 @@ def test_a_count_that_was_evicted_begins_anew(site, allow, monkeypatch):
 def test_no_address_stands_in_the_cache(site, allow):
     allow(address=5)
     ask(site)
+    assert cache._cache
     assert not [key for key in cache._cache if IP in key]
+
+
+def test_a_choice_is_kept_out_by_nobody_else(site, allow):
+    allow(address=2, site=1)
+    assert [ask(site, OTHER_IP), ask(site, OTHER_IP)] == ["", "site"]
+    assert [choose(site) for _ in range(3)] == ["", "", "address"]
+    assert choose(site, OTHER_IP) == ""
+
+
+def choose(site, address=IP):
+    request = RequestFactory().post("/metapixel/consent/", REMOTE_ADDR=address)
+    return limits.exceeded(visitor.capture(request), site, is_choice=True)
+
+
+def test_installations_on_one_cache_count_for_themselves(site, allow, monkeypatch):
+    allow(site=1)
+    assert [ask(site), ask(site)] == ["", "site"]
+    other = site_settings.Snapshot(installation_key=b"of another installation")
+    monkeypatch.setattr(limits, "current", lambda: other)
+    assert ask(site) == ""
 
 
 def waiting(settings, most, rows):
@@ -127,3 +148,17 @@ def test_the_outbox_is_looked_at_once_a_minute(settings, django_assert_num_queri
     assert waiting(settings, 3, 4)
     with django_assert_num_queries(0):
         assert limits.outbox_is_full(using="default")
+
+
+def test_with_the_cache_away_the_outbox_is_not_full_and_it_is_counted(settings, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise ConnectionError
+
+    monkeypatch.setattr(LocMemCache, "get", fail)
+    assert not waiting(settings, 1, 2)
+    (item,) = counters.waiting()
+    assert item.reason == "limits: ConnectionError"
+
+
+def test_a_ceiling_that_is_none_leaves_nothing_out(settings):
+    assert not waiting(settings, "many", 2)

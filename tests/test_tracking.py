@@ -633,6 +633,14 @@ def test_visitor_kept_with_the_order_speaks_for_it_in_a_webhook(shop):
     assert echo(request) == []
 
 
+def test_an_opt_out_signal_of_the_buyers_browser_counts_beside_what_was_kept(shop):
+    assert remember(ask(), order())
+    browser = {name: value for name, value in COOKIES.items() if name != "metapixel_consent"}
+    tracked = track("Purchase", ask(cookies=browser, Sec_GPC="1"), key=order(), **PAID)
+    assert tracked.reason == Reason.GPC
+    assert not OutboxEvent.objects.exists()
+
+
 @pytest.mark.parametrize("request_of_work", [webhook, lambda: None], ids=["webhook", "none"])
 def test_without_a_visitor_kept_nobody_lends_his_own(shop, request_of_work):
     site = SiteFactory._meta.model.objects.get(pk=shop.site_pk)

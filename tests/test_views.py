@@ -23,9 +23,11 @@ from tests.factories import (
     SiteFactory,
 )
 from wagtail_metapixel import (
+    browser,
     catalogue,
     counters,
     keys,
+    limits,
     outbox,
     payloads,
     signals,
@@ -326,14 +328,25 @@ def test_no_body_whatsoever_ends_in_a_fault(site, endpoint, body):
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_who_asks_too_often_is_turned_away_and_touches_no_database(
-    site, settings, endpoint, django_assert_num_queries
+    site, settings, endpoint, monkeypatch, django_assert_num_queries
 ):
     settings.WAGTAIL_METAPIXEL = {"REQUESTS_PER_ADDRESS": 2}
+    now = time.time()
+    monkeypatch.setattr(limits.time, "time", lambda: now)
     body = a_body_for(endpoint)
     assert {send(endpoint, body).status_code for _ in range(2)} <= {200, 204}
     with django_assert_num_queries(0):
         assert refuses(send(endpoint, body), 429)
     assert "too many requests of one address in a minute" in counted(counters.REFUSED)
+
+
+def test_a_withdrawal_is_heard_however_busy_the_site_is(site, settings):
+    settings.WAGTAIL_METAPIXEL = {"REQUESTS_PER_ADDRESS": 3, "REQUESTS_PER_SITE": 1}
+    while send("collect", view()).status_code != 429:
+        pass
+    response = send("consent", {"choice": "withdrawn"}, cookie=f"{GRANTED}; _fbp={FBP}")
+    assert response.status_code == 204
+    assert Withdrawal.objects.exists()
 
 
 # collect/: what is recorded
@@ -910,3 +923,12 @@ def test_a_withdrawal_that_the_tool_knows_of_already_needs_no_cookie_of_ours(sit
     allowed = send("consent", {"choice": "withdrawn"}, cookie=(told % "true").replace(",", "%2C"))
     assert allowed.cookies[visitor.CONSENT_COOKIE].value == "denied"
     assert ConsentProof.objects.filter(tool="cookiebot").count() == 2
+
+
+def test_the_doctor_is_given_a_cookie_as_the_echo_sets_them(site, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        response = send("echo", {"probe": True}, cookie="")
+    (cookie,) = response.cookies.values()
+    assert cookie.key.startswith(browser.ECHO_COOKIE_PREFIX)
+    assert not cookie["httponly"]
+    assert is_private(response)

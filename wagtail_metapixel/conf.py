@@ -159,13 +159,19 @@ def trusted_proxies() -> int | Networks:
         return value
     if isinstance(value, (list, tuple)):
         try:
-            return tuple(ipaddress.ip_network(network) for network in value)
-        except ValueError:
+            return tuple(ipaddress.ip_network(_text(network)) for network in value)
+        except (TypeError, ValueError):
             pass
     raise ConfigurationError(
         f'{SETTING}["TRUSTED_PROXIES"] has to be a number of proxies, like 1, '
         'or a list of their networks, like ["10.0.0.0/8"].'
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):  # ip_network() takes a number for an address
+        raise TypeError
+    return value
 
 
 def serves(host: str) -> bool:
@@ -193,7 +199,7 @@ def function(name: str) -> Callable[..., Any] | None:
         return None
     try:
         found = import_string(path)
-    except ImportError:
+    except Exception:  # noqa: BLE001 - the module may raise what it likes
         found = None
     if not callable(found):
         raise ConfigurationError(f'{SETTING}["{name}"] has to be the dotted path of a function.')

@@ -8,7 +8,7 @@ signal, and a consent choice. Unknown is no.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -158,10 +158,23 @@ def _choice(text: str) -> Choice:
 
 
 def _from_cookie(held: Capture, _site: SiteConfig) -> tuple[Choice, str]:
-    choice, _dot, proof = held.cookies.get(CONSENT_COOKIE, "").partition(".")
-    if choice == Choice.GRANTED:
-        return Choice.GRANTED, proof[:32] if proof.isalnum() else ""
-    return (Choice.DENIED if choice == Choice.DENIED else Choice.UNKNOWN), ""
+    told = [cookies.get(CONSENT_COOKIE, "") for cookies in held.cookie_readings()]
+    choice = _agreed(map(_word, told))
+    proof = told[0].partition(".")[2]
+    return choice, proof[:32] if choice is Choice.GRANTED and proof.isalnum() else ""
+
+
+def _word(value: str) -> Choice:
+    word = value.partition(".")[0]
+    return Choice(word) if word in (Choice.GRANTED, Choice.DENIED) else Choice.UNKNOWN
+
+
+def _agreed(choices: Iterable[Choice]) -> Choice:
+    """Return what several values of one cookie say together: a no, wherever it stands, is a no."""
+    found = set(choices)
+    if Choice.DENIED in found:
+        return Choice.DENIED
+    return found.pop() if len(found) == 1 else Choice.UNKNOWN
 
 
 def _not_required(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
@@ -182,19 +195,23 @@ def _from_function(held: Capture, site: SiteConfig) -> tuple[Choice, str]:
         mirrored = _read(consent_cookies.mirror, held, site)
         return _unless_objected(mirrored, held, site), ""
     answer = function(held)
-    return (_choice(answer) if isinstance(answer, str) else Choice.UNKNOWN), ""
+    choice = _choice(answer) if isinstance(answer, str) else Choice.UNKNOWN
+    return _unless_objected(choice, held, site), ""
 
 
 def _unless_objected(choice: Choice, held: Capture, site: SiteConfig) -> Choice:
     # metapixel.revoke() reaches us and not the tool. Our consent file takes the cookie of it away
     # once the tool itself says no, so that a later yes counts again.
     objected = _from_cookie(held, site)[0] is Choice.DENIED
-    return Choice.DENIED if objected and choice is Choice.GRANTED else choice
+    yes = choice in (Choice.GRANTED, Choice.NOT_REQUIRED)
+    return Choice.DENIED if objected and yes else choice
 
 
 def _read(reader: consent_cookies.Reader, held: Capture, site: SiteConfig) -> Choice:
-    allowed = reader(held.cookies, site.consent_category)
-    return {True: Choice.GRANTED, False: Choice.DENIED, None: Choice.UNKNOWN}[allowed]
+    # The mirror belongs to one tool and its names; the tools' own cookies are read by the category.
+    name = site.consent_mirror if reader is consent_cookies.mirror else site.consent_category
+    words = {True: Choice.GRANTED, False: Choice.DENIED, None: Choice.UNKNOWN}
+    return _agreed(words[reader(cookies, name)] for cookies in held.cookie_readings())
 
 
 def _from_tcf(held: Capture, site: SiteConfig) -> tuple[Choice, str]:

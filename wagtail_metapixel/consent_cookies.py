@@ -35,9 +35,11 @@ _DJANGO_GROUP = re.compile(r"([A-Za-z0-9_-]+)=([^=|]*)")
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 
-def mirror(cookies: Cookies, _category: str) -> bool | None:
-    """Read the mirror: ``granted`` or ``denied``, and nothing else."""
-    return {"granted": True, "denied": False}.get(cookies.get(MIRROR_COOKIE, ""))
+def mirror(cookies: Cookies, whose: str) -> bool | None:
+    """Read the mirror: ``granted`` or ``denied``, a point, and ``whose`` answer it is."""
+    choice, _point, written_for = cookies.get(MIRROR_COOKIE, "").partition(".")
+    allowed = {"granted": True, "denied": False}.get(choice)
+    return allowed if whose and written_for == whose else None
 
 
 def cookiebot(cookies: Cookies, category: str) -> bool | None:

@@ -173,7 +173,9 @@ def blocks_trusted_types(policy: Policy) -> bool:
 
 def _gives(sources: Sequence[str], need: Need, own_hosts: Sequence[str]) -> bool:
     if need.url:
-        return covers(sources, need.url)
+        # An address of the site's own, written in full, is what 'self' means.
+        is_own = urlsplit(need.url).hostname in own_hosts
+        return covers(sources, need.url) or (is_own and SELF in map(str.lower, sources))
     return any(_is_own(source.lower(), own_hosts) for source in sources)
 
 

@@ -28,6 +28,8 @@ from wagtail_metapixel.visitor import Capture, capture
 logger = logging.getLogger("wagtail_metapixel")
 
 DECLARATION_BYTES = 4096
+POSTED_BYTES = 5120
+"""Of a declaration inside the JSON of a post: each quote has a backslash there."""
 TICKET_SECONDS = 24 * 3600
 ADMINS = ("wagtailadmin_home", "admin:index")
 """Names of the addresses below which nothing is printed."""
@@ -194,7 +196,8 @@ def page_event(request: HttpRequest, name: str, params: Mapping[str, Any]) -> Sa
         problems.append(near)
     recording.raise_mistakes(event_name, problems + wrong)
     text = payloads.declaration(event_name, custom_data)
-    if len(text.encode()) > DECLARATION_BYTES:
+    size = len(text.encode())
+    if size > DECLARATION_BYTES or size + text.count('"') + text.count("\\") > POSTED_BYTES:
         counters.add(counters.Item(counters.DIAGNOSTIC, "declaration: longer than 4 kB, cut"))
         text = payloads.declaration(event_name, _short(custom_data))
     return browser.declaration_markup(text, site)

@@ -51,9 +51,13 @@ def mistakes() -> Iterator[Mistake]:
             _READERS.get(name, lambda: None)()
         except ConfigurationError as error:
             yield Mistake(str(error), f"Without it, the default holds: {conf.DEFAULTS[name]!r}.")
+        except Exception as error:  # noqa: BLE001 - whatever an odd type of value brings about
+            fact = f'{conf.SETTING}["{name}"] cannot be read: {type(error).__name__}.'
+            yield Mistake(fact, f"Without it, the default holds: {conf.DEFAULTS[name]!r}.")
 
 
-def _unknown(name: str) -> Mistake:
+def _unknown(key: object) -> Mistake:
+    name = str(key)
     close = difflib.get_close_matches(name, conf.DEFAULTS, n=1)
     advice = f'Did you mean "{close[0]}"?' if close else f"Known: {', '.join(conf.DEFAULTS)}."
     return Mistake(f'{conf.SETTING}["{name}"] is not a setting.', advice, is_unknown=True)

@@ -18,8 +18,10 @@ from wagtail_metapixel import (
     counters,
     csp_settings,
     deployment,
+    echo_probe,
     outbox,
     site_diagnostics,
+    site_settings,
     visitor,
 )
 from wagtail_metapixel.consent import Reason
@@ -47,7 +49,7 @@ def tables() -> Finding:
 def examine(*, network: bool = True) -> Iterator[Finding]:
     """Return all findings, the deployment first, then each site, then what waits.
 
-    ``network=False`` leaves out the question to Meta. Never raises: a part that cannot be examined
+    ``network=False`` leaves out the questions to Meta and to the site itself. Never raises: a part that cannot be examined
     is a finding of its own.
     """
     there = list(tried("tables", tables))
@@ -56,9 +58,19 @@ def examine(*, network: bool = True) -> Iterator[Finding]:
         return
     yield from installation()
     yield from tried("sites", partial(site_diagnostics.examine, network=network))
+    if network:
+        yield from tried("cookies", cookies)
     yield from tried("outbox", waiting)
     yield from tried("posts", refused)
     yield from tried("last 7 days", held_back)
+
+
+def cookies() -> Iterator[Finding]:
+    """Ask each site that sends events what becomes of its cookies on their way."""
+    # A shop beside a sandbox is one that nobody else reaches.
+    for site in () if conf.get("SANDBOX") else site_settings.current().sites:
+        if site.enabled and site.pixels:
+            yield echo_probe.examine(f"{site.hostname}:{site.port}", site)
 
 
 # The deployment
@@ -66,7 +78,7 @@ def examine(*, network: bool = True) -> Iterator[Finding]:
 
 def installation() -> Iterator[Finding]:
     """Examine settings, middleware, addresses, policy, database and proxies."""
-    yield from _settings()
+    yield from tried("settings", _settings)
     yield from tried("graph", _graph)
     yield from tried("middleware", middleware)
     yield from tried("addresses", addresses)

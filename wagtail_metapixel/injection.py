@@ -1,6 +1,7 @@
 """Markup put into a finished page before ``</head>``, for sites that cannot edit their templates.
 
-Works on the bytes of a response and never reads them as HTML: the first ``</head>`` counts.
+Works on the bytes of a response: the first ``</head>`` counts that no attribute, comment or script
+holds. Markup put into an attribute would end it, and make tags of what a visitor typed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from wagtail_metapixel.exceptions import ConfigurationError
 
 COMPRESSED = "injection: the page was compressed below MetaPixelMiddleware"
 
-_HEAD_ENDS = re.compile(rb"</head\s*>", re.IGNORECASE)
+# Whatever stands before the end of the head, a piece at a time; text between tags is passed over.
+_PIECE = re.compile(
+    rb"(?P<end></head\s*>)"
+    rb"|<!--.*?(?:-->|\Z)"
+    rb"|<(?P<raw>script|style|title|textarea|noscript|template)\b.*?(?:</(?P=raw)\s*>|\Z)"
+    rb"|<[a-z!/?](?:[^>\"']|\"[^\"]*(?:\"|\Z)|'[^']*(?:'|\Z))*",
+    re.IGNORECASE | re.DOTALL,
+)
 # A page out of a cache holds what its template printed for somebody else's request.
 _OURS = b'<script type="application/json" id="metapixel-config">'
 
@@ -42,12 +50,17 @@ def inject(response: HttpResponseBase, markup: Callable[[], str]) -> bool:
         counters.add(counters.Item(counters.DIAGNOSTIC, COMPRESSED))
         return False
     content = response.content
-    head_ends = _HEAD_ENDS.search(content)
-    text = markup() if head_ends else ""
-    if not head_ends or not text:
+    place = _end_of_head(content)
+    text = markup() if place >= 0 else ""
+    if not text:
         return False
-    _insert(response, content, head_ends.start(), _encoded(text, response))
+    _insert(response, content, place, _encoded(text, response))
     return True
+
+
+def _end_of_head(content: bytes) -> int:
+    ends = (piece.start() for piece in _PIECE.finditer(content) if piece["end"])
+    return next(ends, -1) if b"</head" in content.lower() else -1
 
 
 def holds_head(response: HttpResponseBase) -> bool:

@@ -21,17 +21,21 @@ MINUTE = 60
 _PREFIX = "metapixel"
 
 
-def exceeded(held: Capture, site: SiteConfig) -> str:
+def exceeded(held: Capture, site: SiteConfig, *, is_choice: bool = False) -> str:
     """Count a request, and return whose limit it is beyond: ``address``, ``site`` or ``""``.
 
-    A private address stands for nobody: behind a proxy that nobody declared, all have it. A cache
+    ``is_choice``: it brings a visitor's answer, which what others ask for must never keep out; such
+    are counted apart, by their address alone. A private address stands for nobody: behind a proxy that nobody declared, all have it. A cache
     that cannot be asked limits nothing.
     """
     minute = int(time.time()) // MINUTE
     try:
         for whose, identifier in _counted(held, site):
+            if is_choice and whose == "site":
+                continue
             allowed = conf.count(f"REQUESTS_PER_{whose.upper()}")
-            if allowed and _count(f"{_PREFIX}:{whose}:{identifier}:{minute}") > allowed:
+            kind = "choice" if is_choice else whose
+            if allowed and _count(f"{_PREFIX}:{kind}:{identifier}:{minute}") > allowed:
                 return whose
     except Exception as error:  # noqa: BLE001 - whatever a cache of the site's raises
         counters.add(counters.Item(counters.FAILED, f"limits: {type(error).__name__}"))
@@ -42,8 +46,13 @@ def _counted(held: Capture, site: SiteConfig) -> Iterator[tuple[str, str]]:
     if address := visitor.client_ip_address(held.meta):
         # Of IPv6, everybody has a whole network.
         whose = ip_network((address, 64), strict=False) if ":" in address else address
-        yield "address", keys.digest(current().installation_key, "address", str(whose))
-    yield "site", str(site.site_pk)
+        yield "address", _digest("address", str(whose))
+    yield "site", _digest("site", str(site.site_pk))
+
+
+def _digest(kind: str, value: str) -> str:
+    # Several installations may share one cache, and no address stands in it.
+    return keys.digest(current().installation_key, kind, value)
 
 
 def _count(key: str) -> int:
@@ -61,11 +70,19 @@ def outbox_is_full(*, using: str) -> bool:
 
     Action events are never left out: they are the sales.
     """
-    most = conf.count("PAGE_EVENTS_WAITING")
-    key = f"{_PREFIX}:full:{using}:{most}"
-    full = cache.get(key)
-    if full is None:
-        waiting = OutboxEvent.objects.using(using).filter(state=State.PENDING)
-        full = bool(most) and waiting.order_by("rank", "id")[most : most + 1].exists()
-        cache.set(key, full, MINUTE)
+    try:
+        most = conf.count("PAGE_EVENTS_WAITING")
+        key = f"{_PREFIX}:full:{_digest('full', using)}:{most}"
+        full = cache.get(key)
+        if full is None:
+            full = bool(most) and _more_wait_than(most, using)
+            cache.set(key, full, MINUTE)
+    except Exception as error:  # noqa: BLE001 - as above
+        counters.add(counters.Item(counters.FAILED, f"limits: {type(error).__name__}"))
+        return False
     return bool(full)
+
+
+def _more_wait_than(most: int, using: str) -> bool:
+    waiting = OutboxEvent.objects.using(using).filter(state=State.PENDING)
+    return waiting.order_by("rank", "id")[most : most + 1].exists()

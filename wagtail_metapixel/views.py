@@ -25,6 +25,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from wagtail_metapixel import (
     addresses,
+    browser,
     catalogue,
     collecting,
     consent,
@@ -80,9 +81,12 @@ class _RefusedError(Exception):
 
 
 def _door(
-    answer: Callable[[Capture, SiteConfig, Body], HttpResponse],
+    answer: Callable[[Capture, SiteConfig, Body], HttpResponse], *, is_choice: bool = False
 ) -> View:
-    """Make a view of ``answer``: checks at the door, ``no-store`` on the way out, never a 500."""
+    """Make a view of ``answer``: checks at the door, ``no-store`` on the way out, never a 500.
+
+    ``is_choice``: it takes a visitor's answer, which no traffic of others may keep out.
+    """
 
     @csrf_exempt
     @functools.wraps(answer)
@@ -91,7 +95,7 @@ def _door(
             held = visitor.capture(request)
             site = _own_site(held)
             _same_origin(held)
-            _within_limits(held, site)
+            _within_limits(held, site, is_choice=is_choice)
             response = answer(held, site, _body(request))
         except _RefusedError as refused:
             counters.add(counters.Item(counters.REFUSED, refused.word))
@@ -229,6 +233,8 @@ def _keep_meta_cookies(response: HttpResponse, held: Capture, person: Visitor, b
 @_door
 def echo(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     """Return the browser copies of the asked ids, none older than half an hour."""
+    if body.get("probe") is True:
+        return _probe(held)
     asked = body.get("ids")
     if not isinstance(asked, list) or len(asked) > EVENTS_MAX:
         raise _RefusedError(400, "echo: no ids")
@@ -237,6 +243,13 @@ def echo(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
         return JsonResponse({"events": []})
     rows = outbox.recorded(ids, site.site_pk, newer_than=ECHO_WINDOW, using=outbox.alias())
     return JsonResponse({"events": _copies(rows)})
+
+
+def _probe(held: Capture) -> HttpResponse:
+    # For the doctor, who wants to know what a cookie of the echo is on its arrival.
+    response = HttpResponse()
+    browser.set_echo_cookie(response, held, browser.PROBE_COOKIE, "")
+    return response
 
 
 def _copies(rows: Iterable[OutboxEvent]) -> list[dict[str, Any]]:
@@ -281,7 +294,7 @@ def _is_the_buyer(person: Visitor, rows: Iterable[OutboxEvent]) -> bool:
 # consent/: our own tool's answer
 
 
-@_door
+@functools.partial(_door, is_choice=True)
 def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     """Keep the visitor's answer in our cookie, with proof; stop what waits on withdrawal."""
     choice = _text(body, "choice")
@@ -347,8 +360,8 @@ def _same_origin(held: Capture) -> None:
         raise _RefusedError(403, "another origin")
 
 
-def _within_limits(held: Capture, site: SiteConfig) -> None:
-    if whose := limits.exceeded(held, site):
+def _within_limits(held: Capture, site: SiteConfig, *, is_choice: bool) -> None:
+    if whose := limits.exceeded(held, site, is_choice=is_choice):
         raise _RefusedError(429, f"too many requests of one {whose} in a minute")
 
 

@@ -33,6 +33,9 @@ CONSENT_COOKIE = "metapixel_consent"
 UNDECLARED_PROXY = "a proxy that nobody declared"
 RECORD_LIFETIME = timedelta(days=7)
 
+COOKIE_READINGS_MAX = 8
+"""Of one name: a browser has one for the host and one for each of its parent domains."""
+
 _CAPTURE = "_metapixel"
 _USER_AGENT_MAX = 1024
 
@@ -76,6 +79,26 @@ class Capture:
         if self._cookies is None:
             self._cookies = parse_cookie(self.meta.get("HTTP_COOKIE", ""))
         return self._cookies
+
+    def cookie_readings(self) -> list[Mapping[str, str]]:
+        """Return the cookies, once more for each further value of a name that came twice.
+
+        A browser sends a host's own cookie and that of its parent domain under one name. Which of
+        them is meant cannot be told. Of more values than any browser has, none is.
+        """
+        values: dict[str, list[str]] = {}
+        for pair in str(self.meta.get("HTTP_COOKIE", "")).split(";"):
+            for name, value in parse_cookie(pair).items():
+                values.setdefault(name, []).append(value)
+        most = max(map(len, values.values()), default=0)
+        if most < 2:
+            return [self.cookies]
+        if most > COOKIE_READINGS_MAX:
+            return [{}]
+        return [
+            {name: told[min(at, len(told) - 1)] for name, told in values.items()}
+            for at in range(most)
+        ]
 
     @property
     def asked_by_script(self) -> bool:

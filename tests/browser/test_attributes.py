@@ -135,11 +135,18 @@ def test_form_is_told_when_it_is_submitted_by_the_keyboard(shopper, marked_shop)
     assert shopper.all_troubles() == []
 
 
-def test_button_is_told_by_the_keyboard_and_a_double_click_counts_once(shopper):
-    button = add(shopper, "button", type="button")
-    button.focus()
+def test_button_is_told_by_the_keyboard(shopper):
+    add(shopper, "button", type="button").focus()
     shopper.page.keyboard.press("Enter")
-    button.dblclick()
+    assert_one_contact(shopper)
+    assert shopper.all_troubles() == []
+
+
+def test_double_click_counts_once(shopper):
+    # Both at once, however busy the machine is.
+    add(shopper, "button", type="button").evaluate(
+        "(button) => { button.click(); button.click(); }"
+    )
     assert_one_contact(shopper)
     assert shopper.all_troubles() == []
 

@@ -33,6 +33,14 @@ http {{
             proxy_set_header X-Forwarded-For $http_x_test_address;
         }}
     }}
+    server {{
+        listen unix:{folder}/strict;
+        location / {{
+            proxy_pass {upstream};
+            proxy_set_header Host testserver;
+            proxy_cookie_flags ~ httponly;
+        }}
+    }}
 }}
 """
 
@@ -52,7 +60,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 @contextlib.contextmanager
 def running(upstream: str, folder: Path) -> Iterator[Path]:
-    """Start nginx in front of ``upstream``; gives its socket."""
+    """Start nginx in front of ``upstream``; gives the folder of its two sockets."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     assert program, "needs nginx: apt-get install nginx-light"
     configuration = folder / "nginx.conf"
@@ -63,7 +71,8 @@ def running(upstream: str, folder: Path) -> Iterator[Path]:
     )
     try:
         wait_for(folder / "socket", process)
-        yield folder / "socket"
+        wait_for(folder / "strict", process)
+        yield folder
     finally:
         process.terminate()
         process.wait(10)
@@ -79,13 +88,16 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def nginx(live_server, tmp_path_factory):
-    """Ask the shop through nginx: ``nginx("/path", headers)`` gives status, headers and body."""
+    """Ask the shop through nginx: ``nginx("/path", headers)`` gives status, headers and body.
+
+    ``to="strict"``: through a server that makes all cookies ``HttpOnly``.
+    """
     # Short: the name of a socket has 107 characters at most.
     folder = Path(tmp_path_factory.mktemp("n", numbered=True))
-    with running(live_server.url, folder) as path:
+    with running(live_server.url, folder) as sockets:
 
-        def ask(address, headers=None, body=None):
-            connection = UnixConnection(path)
+        def ask(address, headers=None, body=None, to="socket"):
+            connection = UnixConnection(sockets / to)
             with contextlib.closing(connection):
                 method = "GET" if body is None else "POST"
                 connection.request(method, address, body, headers or {})

@@ -125,3 +125,13 @@ def test_the_visitors_address_is_the_one_the_proxy_names(nginx):
     nginx("/buy/", VISITOR | {"X-Test-Address": "198.51.100.9, 203.0.113.7"})
     user_data = json.loads(bytes(OutboxEvent.objects.first().user_data))
     assert user_data["client_ip_address"] == "203.0.113.7"
+
+
+@pytest.mark.parametrize(("to", "http_only"), [("socket", False), ("strict", True)])
+def test_the_doctor_can_see_what_a_proxy_makes_of_our_cookies(nginx, to, http_only):
+    own = {"Origin": "http://testserver", "Content-Type": "application/json"}
+    status, headers, _body = nginx("/metapixel/echo/", own, '{"probe": true}', to=to)
+    assert status == 200
+    (line,) = headers.get_all("Set-Cookie")
+    assert line.startswith(f"{browser.PROBE_COOKIE}=")
+    assert ("httponly" in line.lower()) is http_only
