@@ -34,17 +34,25 @@ class Listeners {
   constructor() {
     this.byName = {};
   }
-  addEventListener(name, work) {
-    (this.byName[name] = this.byName[name] || []).push(work);
+  addEventListener(name, work, { once } = {}) {
+    const listeners = (this.byName[name] = this.byName[name] || []);
+    const alone = (event) => {
+      listeners.splice(listeners.indexOf(alone), 1);
+      work(event);
+    };
+    listeners.push(once ? alone : work);
   }
   dispatch(name, event = {}) {
-    (this.byName[name] || []).forEach((work) => work(event));
+    [...(this.byName[name] || [])].forEach((work) => work(event));
   }
 }
 
 class Element {
   constructor(tag, attributes = {}, textContent = '') {
-    Object.assign(this, { tag, localName: tag, attributes: { ...attributes }, textContent, parent: null });
+    Object.assign(this, { tag, attributes: { ...attributes }, textContent, parent: null });
+  }
+  get localName() {
+    return this.tag;
   }
   hasAttribute(name) {
     return name in this.attributes;
@@ -144,7 +152,7 @@ class Page {
       querySelector: (selector) => page.elements.find((element) => element.matches(selector)) || null,
       querySelectorAll: (selector) => page.elements.filter((element) => element.matches(selector)),
       createElement: (tag) => options.createElement ? options.createElement(tag) : new Element(tag),
-      addEventListener: (name, work) => page.documentListeners.addEventListener(name, work),
+      addEventListener: (...words) => page.documentListeners.addEventListener(...words),
     };
     this.document = document;
     const window = {
@@ -171,15 +179,16 @@ class Page {
       console: { info: (...words) => page.infos.push(words.join(' ')) },
       fetch: (url, request) => page.fetch(url, request),
       setTimeout: (work, delay) => page.timers.push({ at: page.now + (delay || 0), work }),
-      addEventListener: (name, work) => page.windowListeners.addEventListener(name, work),
+      addEventListener: (...words) => page.windowListeners.addEventListener(...words),
       Date: class extends Date {
         static now() {
           return page.now;
         }
       },
       crypto: globalThis.crypto,
+      Blob,
+      Element,
       TextDecoder,
-      TextEncoder,
       URL,
       atob,
       ...options.window,
@@ -219,7 +228,7 @@ class Page {
     return this.posts.filter((post) => post.url === url).map((post) => post.body);
   }
 
-  // What fbq was asked to do, while Meta's script has not loaded.
+  // What fbq was asked to do.
   get calls() {
     return this.window.fbq ? Array.from(this.window.fbq.queue, (call) => plain(Array.from(call))) : [];
   }
@@ -230,7 +239,10 @@ class Page {
     return this.fired.map((call) => call[2]);
   }
 
+  // Meta's script takes the queue over; what it is told stays on our list.
   async metaLoads() {
+    const { fbq } = this.window;
+    if (fbq) fbq.callMethod = (...words) => fbq.queue.push(words);
     this.scripts[0].onload();
     await settle();
   }

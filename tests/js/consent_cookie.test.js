@@ -104,13 +104,13 @@ test('a choice the server did not take changes nothing', async () => {
   }
 });
 
-test('a withdrawal the server did not take keeps the state for another try, and the page silent', async () => {
+test('a withdrawal the server did not take counts all the same, and can be told again', async () => {
   const page = open({ cookies: `metapixel_consent=granted.${PROOF}; ${META}` });
   const server = page.answers[CONFIG.consent];
   page.answers[CONFIG.consent] = { status: 500 };
   await page.click(button(page, 'withdraw'));
   await page.leave();
-  assert.deepEqual([state(page), page.beacons, page.jar.get('_fbp') !== null], ['granted', [], true]);
+  assert.deepEqual([state(page), page.beacons, page.jar.get('_fbp') !== null], ['denied', [], true]);
   page.answers[CONFIG.consent] = server;
   await page.click(button(page, 'withdraw'));
   assert.deepEqual([state(page), page.jar.get('_fbp')], ['denied', null]);
@@ -155,6 +155,97 @@ test('of two choices the last one counts, whichever answer is faster', async () 
   release();
   await settle();
   assert.deepEqual([choices(page), state(page)], [['granted', 'denied'], 'denied']);
+});
+
+test('... also by the next page, which stays silent', async () => {
+  for (const failure of [{ status: 429 }, new Error('offline')]) {
+    const page = open({ cookies: `metapixel_consent=granted.${PROOF}; ${META}` });
+    page.answers[CONFIG.consent] = failure;
+    await page.click(button(page, 'withdraw'));
+    const next = open({ cookies: page.jar.text });
+    await settle();
+    assert.deepEqual([choices(next), state(next), next.scripts], [['withdrawn'], 'denied', []]);
+    assert.deepEqual([next.jar.get('metapixel_consent'), next.jar.get('_fbp')], ['denied', null]);
+  }
+});
+
+test('a withdrawal is written down before the server answers, for this site and as long as the answer', async () => {
+  for (const [url, secure] of [['https://www.example.com/', '; Secure'], ['http://localhost:8080/', '']]) {
+    const page = open({ url, scripts: ['consent_cookie.js'], cookies: `metapixel_consent=granted.${PROOF}` });
+    page.answers[CONFIG.consent] = () => new Promise(() => {});
+    await page.click(button(page, 'withdraw'));
+    const line = `metapixel_consent=denied.untold; Path=/; SameSite=Lax; Max-Age=15552000${secure}`;
+    assert.deepEqual([page.jar.writes[0], state(page)], [line, 'denied']);
+  }
+});
+
+test('where nobody is asked, an objection the server did not take counts on the next page', async () => {
+  const config = { provider: 'not_required' };
+  const page = open({ config });
+  page.answers[CONFIG.consent] = { status: 503 };
+  page.window.metapixel.deny();
+  await settle();
+  const next = open({ config, cookies: page.jar.text });
+  assert.deepEqual([state(next), next.scripts], ['denied', []]);
+});
+
+test('a first no is left to the server', async () => {
+  const page = open();
+  page.answers[CONFIG.consent] = { status: 500 };
+  await page.click(button(page, 'deny'));
+  assert.deepEqual(page.jar.writes, []);
+});
+
+for (const no of ['deny', 'withdraw']) {
+  test(`a yes that is answered after the click on ${no} starts nothing`, async () => {
+    const page = open();
+    const waiting = [];
+    const server = page.answers[CONFIG.consent];
+    page.answers[CONFIG.consent] = async (body) => {
+      await new Promise((resolve) => waiting.push(resolve));
+      server(body);
+    };
+    await page.click(button(page, 'grant'));
+    await page.click(button(page, no));
+    waiting[0]();
+    await settle();
+    await page.tell('visibilitychange');
+    page.window.metapixel.scan();
+    assert.deepEqual([page.scripts, page.jar.get('_fbp'), state(page) === 'granted'], [[], null, false]);
+    waiting[1]();
+    await settle();
+    assert.deepEqual([page.scripts, state(page)], [[], 'denied']);
+  });
+
+  test(`... nor if the server does not take ${no}`, async () => {
+    const page = open();
+    let grant;
+    page.answers[CONFIG.consent] = async ({ choice }) => {
+      if (choice !== 'granted') return { status: 429 };
+      await new Promise((resolve) => (grant = resolve));
+      page.jar.text = `metapixel_consent=granted.${PROOF}; Path=/`;
+    };
+    await page.click(button(page, 'grant'));
+    await page.click(button(page, no));
+    grant();
+    await settle();
+    assert.deepEqual([page.scripts, state(page)], [[], 'denied']);
+  });
+}
+
+test('yes, no, yes: the last yes counts', async () => {
+  const page = open();
+  for (const what of ['grant', 'deny', 'grant']) page.click(button(page, what));
+  await settle();
+  assert.deepEqual([choices(page), state(page), page.firedNames], [['granted', 'denied', 'granted'], 'granted', ['PageView']]);
+});
+
+test('a withdrawal and then a yes before the server answers: the page goes on', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}` });
+  for (const what of ['withdraw', 'grant']) page.click(button(page, what));
+  await settle();
+  page.window.metapixel.track('Contact');
+  assert.deepEqual([state(page), page.firedNames.includes('Contact')], ['granted', true]);
 });
 
 test('an answer given in another tab is seen when this one is looked at', async () => {

@@ -108,3 +108,45 @@ test('without consent_watch.js it does nothing and breaks nothing', () => {
   const page = open('cookiebot', { scripts: ['consent_cookiebot.js', 'metapixel.js'] });
   assert.equal(page.window.metapixel.consent, undefined);
 });
+
+const kept = (marketing) => `CookieConsent={stamp:%27x=%27%2Cnecessary:true%2Cmarketing:${marketing}%2Cmethod:%27explicit%27}`;
+
+test('a withdrawal in another tab is seen in the cookie, though this page remembers a yes', async () => {
+  const page = open('cookiebot', { cookies: kept(true) });
+  cookiebot(page, { response: true, ...consent(true) });
+  await say(page, 'CookiebotOnConsentReady');
+  await page.metaLoads();
+  page.jar.text = `${kept(false)}; Path=/`;
+  page.window.metapixel.track('Contact');
+  await page.pass(0);
+  assert.deepEqual([answer(page), page.firedNames, withdrawals(page)], ['denied', ['PageView'], 1]);
+});
+
+test('a no to another category is no no', () => {
+  const page = open('cookiebot', { cookies: 'CookieConsent={preferences:false,marketing:true}' });
+  cookiebot(page, { response: true, ...consent(true) });
+  assert.equal(answer(page), 'granted');
+});
+
+test('a cookie that cannot be decoded is no yes', () => {
+  const page = open('cookiebot', { cookies: 'CookieConsent=%E0' });
+  cookiebot(page, { response: true, ...consent(true) });
+  assert.equal(answer(page), 'unknown');
+});
+
+test('a withdrawal the server did not take holds on the next page, and grant() ends it', async () => {
+  const page = open('cookiebot');
+  cookiebot(page, { response: true, ...consent(true) });
+  await say(page, 'CookiebotOnConsentReady');
+  page.answers['/metapixel/consent/'] = { status: 429 };
+  page.window.metapixel.revoke();
+  await page.pass(500);
+  const next = open('cookiebot', { cookies: page.jar.text });
+  cookiebot(next, { response: true, ...consent(true) });
+  next.answers['/metapixel/consent/'] = { status: 429 };
+  await say(next, 'CookiebotOnConsentReady');
+  assert.deepEqual([answer(next), next.scripts, withdrawals(next)], ['denied', [], 1]);
+  next.window.metapixel.grant();
+  await next.pass(500);
+  assert.deepEqual([answer(next), next.firedNames], ['granted', ['PageView']]);
+});

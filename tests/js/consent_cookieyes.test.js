@@ -75,3 +75,17 @@ for (const [what, made] of [
     assert.equal(answer(page), 'unknown');
   });
 }
+
+test('a withdrawal in another tab is seen in the cookie, though this page remembers a yes', async () => {
+  const page = open('cookieyes', { names: NAMES });
+  cookieyes(page, true);
+  await tell(page, 'cookieyes_banner_load');
+  await page.metaLoads();
+  for (const no of ['consent:no,action:yes,advertisement:no', 'consent:yes,action:yes,analytics:yes,advertisement:no']) {
+    page.jar.text = `cookieyes-consent=consentid:x,${no}; Path=/`;
+    assert.equal(answer(page), 'denied');
+  }
+  page.window.metapixel.track('Contact');
+  await page.pass(0);
+  assert.deepEqual([page.firedNames, withdrawals(page)], [['PageView'], 1]);
+});

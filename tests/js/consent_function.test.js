@@ -58,3 +58,23 @@ test('an adapter that stands there already is left alone', () => {
   const page = open('function', { window: { metapixel: { consent }, metapixelConsent: () => 'denied' } });
   assert.equal(answer(page), 'granted');
 });
+
+test('a page that remembers a yes does not outweigh a no told to another page', async () => {
+  const page = open('function', { window: { metapixelConsent: () => 'granted' } });
+  await page.metaLoads();
+  page.jar.text = 'metapixel_choice=denied; Path=/';
+  page.window.metapixel.track('Contact');
+  await page.leave();
+  await page.comeBack();
+  await page.pass(500);
+  assert.deepEqual([answer(page), mirror(page), page.firedNames], ['denied', 'denied', ['PageView']]);
+});
+
+test("... until the site says that there is a new answer, which settles the old one's withdrawal", async () => {
+  const page = open('function', { window: { metapixelConsent: () => 'granted' } });
+  page.jar.text = 'metapixel_choice=denied; Path=/';
+  await page.tell('visibilitychange');
+  assert.deepEqual([answer(page), withdrawals(page)], ['denied', 1]);
+  await tell(page);
+  assert.deepEqual([answer(page), mirror(page), page.jar.get('metapixel_consent')], ['granted', 'granted', null]);
+});

@@ -90,3 +90,47 @@ test('an object that throws is no answer', () => {
   Object.defineProperty(page.window, 'OnetrustActiveGroups', { get() { throw new Error('x'); } });
   assert.equal(answer(page), 'unknown');
 });
+
+const TWO = (bit) => `OptanonConsent=isGpcEnabled=0&groups=C0001%3A1%2CC0004%3A${bit}&geolocation=DE%3B`;
+
+test('a withdrawal in another tab is seen in the cookie, though this page remembers a yes', async () => {
+  const page = open('onetrust', { names: NAMES, cookies: `${CLOSED}; ${TWO(1)}`, window: { OnetrustActiveGroups: ',C0001,C0004,' } });
+  await page.metaLoads();
+  page.jar.text = `${TWO(0)}; Path=/`;
+  page.window.metapixel.track('Contact');
+  await page.pass(0);
+  assert.deepEqual([answer(page), page.firedNames, withdrawals(page)], ['denied', ['PageView'], 1]);
+});
+
+for (const [groups4, expected] of [['C0004%3A1', 'granted'], ['C00040%3A0', 'granted'], ['C0004:0', 'denied'], ['%E0', 'unknown']]) {
+  test(`beside a yes of the list, groups=${groups4} is ${expected}`, () => {
+    const page = open('onetrust', { names: NAMES, cookies: `${CLOSED}; OptanonConsent=x=1&groups=${groups4}` });
+    page.window.OnetrustActiveGroups = ',C0001,C0004,';
+    assert.equal(answer(page), expected);
+  });
+}
+
+// A withdrawal told to us
+
+test('revoke() whose request fails holds on the next page, which tells the server', async () => {
+  const options = { names: NAMES, window: { OnetrustActiveGroups: ',C0001,C0004,' } };
+  for (const failure of [{ status: 429 }, new Error('offline')]) {
+    const page = open('onetrust', { ...options, cookies: CLOSED });
+    page.answers['/metapixel/consent/'] = failure;
+    page.window.metapixel.revoke();
+    await page.pass(0);
+    assert.equal(page.jar.get('metapixel_consent'), 'denied');
+    const next = open('onetrust', { ...options, cookies: page.jar.text });
+    await next.pass(0);
+    assert.deepEqual([answer(next), next.scripts, withdrawals(next), next.jar.get('_fbp')], ['denied', [], 1, null]);
+  }
+});
+
+test('grant() beside a no of the tool, or an objection of the visitor, starts nothing', async () => {
+  for (const [list, cookies] of [[',C0001,', CLOSED], [',C0001,C0004,', `${CLOSED}; metapixel_consent=denied`]]) {
+    const page = open('onetrust', { names: NAMES, cookies, window: { OnetrustActiveGroups: list } });
+    page.window.metapixel.grant();
+    await page.pass(0);
+    assert.deepEqual([answer(page), page.scripts, page.jar.get('_fbp')], ['denied', [], null]);
+  }
+});

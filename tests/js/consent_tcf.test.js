@@ -205,3 +205,76 @@ test('a tool that throws is asked again', async () => {
   await tool.say(tcData());
   assert.equal(answer(page), 'granted');
 });
+
+// Other pages of the visitor
+
+const DENIED = 'metapixel_choice=denied; Path=/; Max-Age=86400';
+
+for (const [what, look] of [
+  ['is looked at again', (page) => page.tell('visibilitychange')],
+  ['is closed', (page) => page.leave()],
+  ['comes back from the cache', async (page) => {
+    await page.leave();
+    await page.comeBack();
+  }],
+  ['is told to look again', (page) => page.tell('metapixel:consent')],
+]) {
+  test(`a page with an old yes that ${what} leaves the newer no`, async () => {
+    const { page, tool } = start();
+    await tool.say(tcData({ eventStatus: 'tcloaded' }));
+    await page.metaLoads();
+    page.jar.text = DENIED;
+    await look(page);
+    await page.pass(500);
+    page.window.metapixel.track('Contact');
+    await page.pass(2000);
+    assert.deepEqual([answer(page), mirror(page), page.firedNames], ['denied', 'denied', ['PageView']]);
+    assert.equal(page.jar.get('_fbp'), null);
+  });
+}
+
+test('a dialogue that is opened again on a page with an old yes leaves the newer no', async () => {
+  const { page, tool } = start();
+  await tool.say(tcData());
+  page.jar.text = DENIED;
+  await tool.say(tcData({ eventStatus: 'cmpuishown' }));
+  await page.pass(500);
+  assert.deepEqual([answer(page), mirror(page)], ['denied', 'denied']);
+});
+
+test('a yes given anew on that page counts, though it is the same word', async () => {
+  const { page, tool } = start();
+  await tool.say(tcData());
+  page.jar.text = DENIED;
+  await page.tell('visibilitychange');
+  assert.equal(page.jar.get('metapixel_consent'), 'denied');
+  await tool.say(tcData());
+  await page.pass(500);
+  assert.deepEqual([answer(page), mirror(page), page.jar.get('metapixel_consent')], ['granted', 'granted', null]);
+});
+
+test('a yes given anew does not lift an objection told to us', async () => {
+  const { page, tool } = start();
+  await tool.say(tcData());
+  page.window.metapixel.revoke();
+  await page.tell('visibilitychange');
+  await tool.say(tcData());
+  await page.pass(500);
+  assert.deepEqual([answer(page), page.jar.get('metapixel_consent')], ['denied', 'denied']);
+});
+
+test('a new page with a yes of the tool takes the place of an old no', async () => {
+  const { page, tool } = start(NAMES, { cookies: 'metapixel_choice=denied' });
+  await tool.say(tcData({ eventStatus: 'tcloaded' }));
+  assert.deepEqual([answer(page), mirror(page)], ['granted', 'granted']);
+});
+
+test('a page made before anybody looked at it does not outweigh a no told meanwhile', async () => {
+  const { page, tool } = start(NAMES, { prerendering: true });
+  await tool.say(tcData({ eventStatus: 'tcloaded' }));
+  page.jar.text = DENIED;
+  page.document.prerendering = false;
+  await page.tell('prerenderingchange');
+  await page.pass(500);
+  assert.deepEqual([answer(page), mirror(page), page.scripts], ['denied', 'denied', []]);
+});

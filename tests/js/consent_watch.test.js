@@ -146,6 +146,49 @@ test('blocked storage costs the mirror, not the page', async () => {
   assert.equal(answer(page), 'granted');
 });
 
+for (const [said, newer] of [['denied', 'granted'], ['unknown', 'granted'], ['granted', null], ['granted', 'denied']]) {
+  test(`a page that still hears ${said} leaves ${newer} in the mirror`, async () => {
+    const page = open({ options: { mirrored: true } });
+    await turn(page, said);
+    page.jar.text = newer ? `metapixel_choice=${newer}; Path=/` : 'metapixel_choice=; Path=/; Max-Age=0';
+    await page.tell('visibilitychange');
+    await page.tell('pagehide', {}, page.windowListeners);
+    assert.equal(mirror(page), newer);
+  });
+}
+
+const MIRROR = '0a1b2c3d';
+const owned = (cookies) => open({ cookies, config: { provider: 'tcf', mirror: MIRROR }, options: { mirrored: true } });
+
+test('the mirror says whose it is', async () => {
+  const page = owned();
+  await turn(page, 'granted');
+  assert.equal(mirror(page), `granted.${MIRROR}`);
+  await turn(page, 'denied');
+  assert.equal(mirror(page), `denied.${MIRROR}`);
+});
+
+for (const [value, expected] of [
+  [`denied.${MIRROR}`, 'denied'],
+  ['denied.ffffffff', 'granted'],
+  ['denied', 'granted'],
+  [`granted.${MIRROR}`, 'granted'],
+]) {
+  test(`beside an old yes, the mirror ${value} makes it ${expected}`, async () => {
+    const page = owned();
+    await turn(page, 'granted');
+    page.jar.text = `metapixel_choice=${value}; Path=/`;
+    assert.equal(answer(page), expected);
+  });
+}
+
+test('without a name in the island a mirror that bears one counts as none', async () => {
+  const page = open({ options: { mirrored: true } });
+  await turn(page, 'granted');
+  page.jar.text = `metapixel_choice=denied.${MIRROR}; Path=/`;
+  assert.equal(answer(page), 'granted');
+});
+
 // What the visitor told us and not the tool
 
 test('a withdrawal told to us outlives the page', () => {
@@ -175,9 +218,19 @@ test('... also when the server wrote it down only after the no', async () => {
 test('... or when the page was left before', async () => {
   const page = open();
   await turn(page, 'denied');
+  page.window.metapixel.consent.refuse();
   page.jar.text = 'metapixel_consent=denied; Path=/';
   await page.tell('pagehide', {}, page.windowListeners);
   assert.equal(page.jar.get('metapixel_consent'), null);
+});
+
+test('a page that only remembers a no leaves what was told to us elsewhere', async () => {
+  const page = open();
+  await turn(page, 'denied');
+  page.jar.text = 'metapixel_consent=denied; Path=/';
+  await page.tell('visibilitychange');
+  await page.tell('pagehide', {}, page.windowListeners);
+  assert.equal(page.jar.get('metapixel_consent'), 'denied');
 });
 
 test('a tool that is still loading settles nothing', async () => {
@@ -208,6 +261,14 @@ const settable = (options) => {
   return page;
 };
 const choose = (page, choice) => page.window.metapixel.consent.choose(choice);
+
+test('refuse() writes the objection down, for 180 days and this site alone', () => {
+  const page = open();
+  page.answer = 'granted';
+  page.window.metapixel.consent.refuse();
+  assert.deepEqual(page.jar.writes, ['metapixel_consent=denied; Path=/; Max-Age=15552000; SameSite=Lax; Secure']);
+  assert.equal(answer(page), 'denied');
+});
 
 test('a tool without a way to be told has no choose', () => {
   assert.equal(open().window.metapixel.consent.choose, undefined);

@@ -174,3 +174,12 @@ test('an event without a path, and a broken core, are not noticed by the page', 
 test('nothing observes the whole document', () => {
   for (const name of ['html_attributes.js', 'single_page.js']) assert.doesNotMatch(source(name), /MutationObserver|setInterval/);
 });
+
+test('a form tells its event whatever its fields are named', async () => {
+  const page = shown();
+  const form = marked(page, 'form', { 'data-metapixel-params': '{"content_name": "Stores"}' });
+  const field = page.add('input', { name: 'field' });
+  ['hasAttribute', 'getAttribute', 'localName'].forEach((name) => Object.defineProperty(form, name, { value: field }));
+  await page.click(form, { name: 'submit' });
+  assert.deepEqual(told(page), [['Contact', { content_name: 'Stores' }]]);
+});

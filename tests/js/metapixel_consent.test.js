@@ -91,6 +91,7 @@ test('a tool that breaks is no consent', () => {
 test('a tool that breaks later is not noticed by the page', async () => {
   const broken = () => { throw new Error('broken'); };
   const page = asked('granted', { scripts: ['metapixel.js'] });
+  await page.metaLoads();
   Object.assign(page.consent, { read: broken, choose: broken });
   Object.assign(page.window.metapixel.consent, { read: broken, choose: broken });
   const { grant, deny, revoke, scan } = page.window.metapixel;
@@ -131,7 +132,7 @@ test('revoke stops at once, tells the server, then deletes the cookies', async (
     present = meta(page);
   };
   page.window.metapixel.revoke();
-  assert.deepEqual(page.calls.slice(-1), [['consent', 'revoke']]);
+  assert.deepEqual(page.calls.filter(([verb]) => verb === 'consent'), [['consent', 'revoke']]);
   page.island({ event: { event_name: 'Search' } });
   await page.tell('htmx:afterSettle');
   await page.metaLoads();
@@ -143,6 +144,7 @@ test('revoke stops at once, tells the server, then deletes the cookies', async (
 
 test('revoke deletes the echo cookies that other answers have left', async () => {
   const page = asked('granted');
+  await page.metaLoads();
   page.jar.text = `metapixel_e_12345678=${base64url(ECHO)}`;
   page.window.metapixel.revoke();
   assert.deepEqual([page.jar.get('metapixel_e_12345678'), page.firedNames], [null, ['PageView']]);
@@ -203,6 +205,7 @@ test('revoke does not silence a pixel that is not ours', async () => {
 
 test('a grant after a withdrawal goes on with the same script', async () => {
   const page = asked('granted', { islands: [{ event: VIEW }] });
+  await page.metaLoads();
   page.consent.say('denied');
   await page.pass(0);
   page.consent.say('granted');
@@ -220,4 +223,145 @@ test('a page that comes back from the cache after a withdrawal elsewhere stays s
   state = 'denied';
   await page.comeBack();
   assert.deepEqual([page.firedNames, page.postsTo(CONFIG.collect).length], [['PageView'], 1]);
+});
+
+// What another window has done since, without a word to this one.
+const silent = (options = {}) => {
+  const answer = { now: 'granted' };
+  const consent = { read: () => answer.now, watch() {} };
+  const page = asked('', { window: { metapixel: { consent } }, ...options });
+  return Object.assign(page, { answer });
+};
+const forgetAll = (page) => page.jar.cookies.splice(0);
+
+test('a withdrawal elsewhere stops what waits for the script of Meta', async () => {
+  const page = silent();
+  page.answer.now = 'denied';
+  forgetAll(page);
+  await page.metaLoads();
+  await page.pass(2000);
+  await page.leave();
+  assert.deepEqual([page.postsTo(CONFIG.collect), page.beacons, meta(page)], [[], [], [null, null]]);
+  assert.deepEqual(page.postsTo(CONFIG.consent), [{ choice: 'withdrawn' }]);
+});
+
+test('a withdrawal elsewhere stops the asking for the ticket', async () => {
+  const page = silent({ islands: [{ ticket: 'SIGNED' }], scripts: [] });
+  page.answers[CONFIG.ticket] = { json: { wait: true } };
+  ['first_party_cookies.js', 'metapixel.js'].forEach((name) => page.run(name));
+  await page.metaLoads();
+  page.answer.now = 'denied';
+  forgetAll(page);
+  await page.pass(60000);
+  assert.deepEqual([page.postsTo(CONFIG.ticket).length, meta(page)], [1, [null, null]]);
+});
+
+for (const [what, url, json, options] of [
+  ['ticket', CONFIG.ticket, { event: ECHO }, { islands: [{ ticket: 'SIGNED' }] }],
+  ['echo', CONFIG.echo, { events: [ECHO] }, { cookies: `metapixel_e_12345678=${base64url({ i: 'e1' })}` }],
+]) {
+  test(`an event that comes by ${what} after a withdrawal elsewhere is not fired`, async () => {
+    const page = silent({ ...options, scripts: [] });
+    page.answers[url] = () => {
+      page.answer.now = 'denied';
+      return { json };
+    };
+    ['first_party_cookies.js', 'metapixel.js'].forEach((name) => page.run(name));
+    await page.pass(0);
+    assert.deepEqual([page.postsTo(url).length, page.firedNames.includes('AddToCart')], [1, false]);
+  });
+}
+
+test('while the tool asks anew, what waits to be posted waits on', async () => {
+  const page = silent();
+  page.answer.now = 'unknown';
+  await page.metaLoads();
+  await page.leave();
+  assert.deepEqual([page.posts, page.beacons], [[], []]);
+  page.answer.now = 'granted';
+  page.window.metapixel.scan();
+  await page.pass(0);
+  assert.equal(page.postsTo(CONFIG.collect).length, 1);
+});
+
+test('denied, unknown, granted: the script of Meta speaks again', async () => {
+  const page = asked('granted');
+  for (const answer of ['denied', 'unknown', 'granted', 'granted']) {
+    page.consent.say(answer);
+    await page.pass(0);
+  }
+  assert.deepEqual(page.calls.filter(([verb]) => verb === 'consent'), [['consent', 'revoke'], ['consent', 'grant']]);
+});
+
+test("grant() on the page does not outweigh the tool's no", async () => {
+  const page = asked('denied');
+  page.window.metapixel.grant();
+  await page.pass(5000);
+  nothing(page);
+  const open = asked('unknown');
+  open.window.metapixel.grant();
+  assert.deepEqual(open.firedNames, ['PageView']);
+  open.consent.say('denied');
+  assert.equal(open.postsTo(CONFIG.consent).length, 1);
+});
+
+test('a callback that withdraws stops the rest of the view, and nothing of it is posted', async () => {
+  const page = asked('unknown', { islands: [{ event: VIEW }, { event: { event_name: 'Search' } }] });
+  const heard = [];
+  page.window.metapixel.on('event', ({ event_name }) => {
+    heard.push(event_name);
+    page.window.metapixel.revoke();
+  });
+  page.moveTo('/other/');
+  page.window.metapixel.track('Contact');
+  page.consent.say('granted');
+  await page.pass(2000);
+  await page.leave();
+  assert.deepEqual([heard, page.postsTo(CONFIG.collect), page.beacons], [['PageView'], [], []]);
+});
+
+test('a page that is looked at again and again before an answer holds its events and tickets, once', async () => {
+  const page = asked('unknown', { islands: [{ ticket: 'SIGNED' }] });
+  for (let time = 0; time < 50; time += 1) page.window.metapixel.scan();
+  page.consent.say('granted');
+  await page.metaLoads();
+  assert.deepEqual([page.firedNames, page.postsTo(CONFIG.ticket).length], [['PageView'], 1]);
+  assert.equal(page.postsTo(CONFIG.collect).length, 1);
+});
+
+test('... and a denial after a grant tells none of it anew', async () => {
+  const page = asked('granted', { islands: [{ event: VIEW }] });
+  await page.metaLoads();
+  page.consent.say('unknown');
+  for (let time = 0; time < 5; time += 1) page.window.metapixel.scan();
+  for (const answer of ['denied', 'granted']) page.consent.say(answer);
+  await page.pass(2000);
+  assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
+});
+
+for (const call of ['revoke', 'deny']) {
+  test(`${call}() under Global Privacy Control: the server is told, the cookies go`, async () => {
+    const page = asked('granted', { cookies: META, navigator: { globalPrivacyControl: true } });
+    page.window.metapixel[call]();
+    await page.pass(0);
+    assert.deepEqual([page.postsTo(CONFIG.consent), meta(page)], [[{ choice: 'withdrawn' }], [null, null]]);
+    assert.deepEqual([page.posts.length, page.scripts], [1, []]);
+  });
+}
+
+test('deny() under Global Privacy Control takes old cookies away, also without an answer of the tool', async () => {
+  const page = asked('unknown', { cookies: META, navigator: { globalPrivacyControl: true } });
+  page.window.metapixel.deny();
+  await page.pass(0);
+  assert.deepEqual([page.postsTo(CONFIG.consent), meta(page)], [[{ choice: 'withdrawn' }], [null, null]]);
+});
+
+test('revoke() posts nothing where there is no island, or no address', async () => {
+  for (const options of [{ config: null }, { config: { collect: '', consent: '' } }]) {
+    const page = new Page({ cookies: META, ...options });
+    page.window.metapixel.revoke();
+    page.window.metapixel.deny();
+    await page.pass(0);
+    assert.deepEqual(page.posts, []);
+  }
 });

@@ -272,3 +272,19 @@ test('meta_script.js may stand on the page twice', () => {
   page.window.metapixel.track('Contact');
   assert.deepEqual([page.firedNames, page.scripts.length], [['PageView', 'Contact'], 1]);
 });
+
+test('what waits for the script of Meta is not told after a withdrawal', async () => {
+  const page = new Page();
+  assert.deepEqual(page.firedNames, ['PageView']);
+  page.window.metapixel.revoke();
+  assert.deepEqual([page.calls[0], page.firedNames], [['consent', 'revoke'], []]);
+  assert.deepEqual(page.calls.slice(1).map(([verb]) => verb), ['set', 'init']);
+});
+
+test('once the script of Meta is there, it is told of a withdrawal', async () => {
+  const page = new Page();
+  const told = [];
+  page.window.fbq.callMethod = (...words) => told.push(words);
+  page.window.metapixel.revoke();
+  assert.deepEqual(plain(told), [['consent', 'revoke']]);
+});

@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { CONFIG, Page } = require('./browser.js');
+const { CONFIG, Page, tool } = require('./browser.js');
 
 const LIMIT = 8192;
 const LONG = 'https://www.example.com/' + 'p'.repeat(40) + '/';
@@ -100,4 +100,48 @@ for (const [query, told] of [
 test('a long path is cut', async () => {
   const { bodies: [body] } = await posted({ url: LONG + 'x'.repeat(3000) });
   assert.equal(body.url, (LONG + 'x'.repeat(3000)).slice(0, 1024));
+});
+
+test('what the browser does not keep alive is posted once more, for as long as the page lives', async () => {
+  const page = new Page();
+  page.window.fetch = async (url, request) => {
+    page.posts.push({ url, body: JSON.parse(request.body), request });
+    if (request.keepalive) throw new TypeError('more than 64 KiB in flight');
+    return { status: 204, ok: true };
+  };
+  await page.metaLoads();
+  const [first, second, ...more] = page.posts;
+  assert.deepEqual([first.request.keepalive, Boolean(second.request.keepalive), more], [true, false, []]);
+  assert.deepEqual(second.body, first.body);
+});
+
+test('an answer that is a refusal is not posted again', async () => {
+  for (const status of [400, 403, 429, 500]) {
+    const page = new Page();
+    page.answers[CONFIG.collect] = { status };
+    await page.metaLoads();
+    assert.equal(page.posts.length, 1);
+  }
+});
+
+for (const wait of ['for consent', "for Meta's script"]) {
+  test(`a view and the clicks on it that wait ${wait} are one post`, async () => {
+    const consent = tool(wait === 'for consent' ? 'unknown' : 'granted');
+    const page = new Page({ config: { provider: 'other' }, window: { metapixel: { consent } } });
+    for (let click = 0; click < 3; click += 1) page.window.metapixel.track('Contact');
+    consent.say('granted');
+    await page.metaLoads();
+    const [{ events }, ...more] = page.postsTo(CONFIG.collect);
+    assert.deepEqual(events.map((event) => event.event_name), ['PageView', 'Contact', 'Contact', 'Contact']);
+    assert.deepEqual([events.map((event) => event.event_id), more], [firedIds(page), []]);
+  });
+}
+
+test('clicks that wait together are split as a view is', async () => {
+  const page = new Page();
+  for (let click = 0; click < 44; click += 1) page.window.metapixel.track('Contact');
+  await page.metaLoads();
+  const bodies = page.postsTo(CONFIG.collect);
+  bodies.forEach(({ events }) => assert.ok(events.length <= 20));
+  assert.deepEqual(bodies.flatMap(({ events }) => events.map((event) => event.event_id)), firedIds(page));
 });

@@ -87,6 +87,8 @@ for (const [text, kept] of [
   ['\ufeffx\u00a0', 'x'],
   ['x'.repeat(100) + 'y', 'x'.repeat(100)],
   ['👍'.repeat(101), '👍'.repeat(100)],
+  ['x' + '👍'.repeat(600), 'x' + '👍'.repeat(99)], // cut within a character, and far behind the end
+  [' '.repeat(1000) + 'x', undefined],
   ['x'.repeat(99) + ' y', 'x'.repeat(99)],
 ]) {
   test(`the text ${JSON.stringify(text).slice(0, 40)} is told as the server will tell it`, async () => {
@@ -108,8 +110,7 @@ test('an event waits for consent, and goes with the page it was told on', async 
   await page.metaLoads();
   assert.deepEqual(page.firedNames, ['PageView', 'Contact', 'PageView']);
   assert.deepEqual(page.postsTo(CONFIG.collect).map(({ url, events }) => [new URL(url).pathname, events.length]), [
-    ['/product/', 1],
-    ['/product/', 1],
+    ['/product/', 2],
     ['/other/', 1],
   ]);
 });

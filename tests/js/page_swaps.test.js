@@ -101,6 +101,19 @@ test('htmx 2: headers of another origin are not even read', async () => {
   assert.deepEqual(read, []);
 });
 
+test('what Turbo shows from its cache meanwhile is not looked at', async () => {
+  const page = new Page({ scripts: ['page_swaps.js', 'metapixel.js'] });
+  const looked = [];
+  Object.assign(page.window.metapixel, { flush: () => looked.push('flush'), scan: () => looked.push('scan') });
+  page.window.document.documentElement.setAttribute('data-turbo-preview', '');
+  await page.tell('turbo:before-fetch-response', turbo({}));
+  assert.deepEqual(looked, []);
+  await page.tell('turbo:load');
+  assert.deepEqual([...looked].sort(), ['flush', 'scan']);
+  await page.tell('turbo:load');
+  assert.deepEqual(looked.filter((one) => one === 'flush'), ['flush']);
+});
+
 for (const name of ['htmx:afterSettle', 'htmx:after:settle', 'htmx:historyRestore', 'turbo:load', 'turbo:frame-load']) {
   test(`${name}: what is new on the page is told, and nothing else`, async () => {
     const page = new Page({ islands: [{ event: { event_name: 'ViewContent' } }] });

@@ -1,6 +1,7 @@
 /*!
  * wagtail-metapixel: the consent tool of this package in the browser. The cookie "metapixel_consent" holds the
- * choice ("granted.<proof>" or "denied") and is set by the server only.
+ * choice: "granted.<proof>" or "denied", set by the server, or "denied.untold", set here until the server has heard of
+ * a withdrawal.
  *
  * - <html data-metapixel-consent="unknown|granted|denied"> lets CSS show or hide a banner; elements with the
  *   attribute data-metapixel-consent-state are given the same value.
@@ -21,6 +22,7 @@
   let answered = 'unknown'; // the choice the server took, in a browser that keeps no cookie of it
   let shown;
   let asked; // the choice on its way
+  let clicks = 0;
   let last = Promise.resolve();
 
   const cookies = () => {
@@ -31,7 +33,25 @@
     }
   };
   const stored = () => (cookies().match(/(?:^|; )metapixel_consent=(granted|denied)(?=[.;]|$)/) || [])[1];
-  const read = () => stored() || answered;
+  const read = () => {
+    const answer = stored() || answered;
+    // The answer to a yes that was taken back meanwhile.
+    return answer === 'granted' && asked && asked !== 'granted' ? 'denied' : answer;
+  };
+
+  // After a yes a no counts at once, and on the next page even if the server never hears of it.
+  const told = () => /(?:^|; )metapixel_consent=denied(?:;|$)/.test(cookies()); // perhaps by another tab
+  const refuse = (choice) => {
+    const granted = (stored() || answered) === 'granted';
+    if (choice === 'granted' || told() || !(granted || choice === 'withdrawn')) return;
+    try {
+      const secure = location.protocol === 'https:' ? '; Secure' : '';
+      document.cookie = `metapixel_consent=denied.untold; Path=/; SameSite=Lax; Max-Age=15552000${secure}`;
+    } catch (error) {
+      // Storage is blocked: it holds for this page.
+    }
+    answered = stored() ? 'unknown' : 'denied';
+  };
 
   const show = (state) => {
     document.documentElement.setAttribute('data-metapixel-consent', state);
@@ -53,8 +73,9 @@
     });
   };
 
-  const tell = async (choice) => {
-    if (choice === 'withdrawn' && read() === 'denied') return true; // another tab was first
+  const tell = async (choice, mine) => {
+    if (choice === 'withdrawn' && told()) return true;
+    refuse(choice); // an earlier grant has been answered since
     try {
       const { consent } = JSON.parse(document.querySelector('script#metapixel-config').textContent);
       if (!consent) return false; // the site has not included our URLs
@@ -64,8 +85,8 @@
     } catch (error) {
       return false;
     }
+    if (mine !== clicks) return true; // the visitor has changed their mind
     answered = stored() ? 'unknown' : choice === 'granted' ? 'granted' : 'denied';
-    refresh();
     return true;
   };
 
@@ -73,8 +94,14 @@
   const choose = (choice) => {
     if (asked !== choice) {
       asked = choice;
-      last = last.then(() => tell(choice)).then((heard) => {
-        if (asked === choice) asked = undefined;
+      const mine = (clicks += 1);
+      refuse(choice);
+      refresh();
+      last = last.then(() => tell(choice, mine)).then((heard) => {
+        if (mine === clicks) {
+          asked = undefined;
+          refresh();
+        }
         return heard;
       });
     }

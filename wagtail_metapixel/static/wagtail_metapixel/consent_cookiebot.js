@@ -4,12 +4,15 @@
   const { adapt } = window.metapixel || {};
   const CATEGORIES = ['preferences', 'statistics', 'marketing'];
 
-  const ask = ({ category }) => {
+  // "{stamp:'…',necessary:true,marketing:false,…}": another tab may have changed it since this page was loaded.
+  const refused = (text, category) => decodeURIComponent(text).split(/[{,}]/).includes(`${category}:false`);
+
+  const ask = ({ category }, cookie) => {
     const { Cookiebot } = window;
     if (!Cookiebot || !Cookiebot.consent) return undefined; // still loading
     if (!Cookiebot.hasResponse) return 'unknown';
     const { [category]: allowed, method } = Cookiebot.consent;
-    if (allowed === false) return 'denied';
+    if (allowed === false || refused(cookie('CookieConsent'), category)) return 'denied';
     // What Cookiebot assumes by itself ("implied", where it does not ask) is nobody's answer.
     return allowed === true && method === 'explicit' ? 'granted' : 'unknown';
   };

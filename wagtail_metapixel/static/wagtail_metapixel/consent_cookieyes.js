@@ -11,9 +11,10 @@
     if (typeof window.getCkyConsent !== 'function') return undefined; // still loading
     const { isUserActionCompleted, categories } = window.getCkyConsent();
     if (isUserActionCompleted !== true) return 'unknown';
-    if (categories[category] === false) return 'denied';
-    const agreed = decodeURIComponent(cookie('cookieyes-consent')).split(',').includes('consent:yes');
-    return agreed && categories[category] === true ? 'granted' : 'unknown';
+    // Another tab may have changed the cookie since this page was loaded.
+    const kept = decodeURIComponent(cookie('cookieyes-consent')).split(',');
+    if (categories[category] === false || kept.includes(`${category}:no`)) return 'denied';
+    return kept.includes('consent:yes') && categories[category] === true ? 'granted' : 'unknown';
   };
 
   const tool = adapt && adapt(ask);

@@ -8,5 +8,5 @@
   'use strict';
   const { adapt } = window.metapixel || {};
   const ask = () => (typeof window.metapixelConsent === 'function' ? window.metapixelConsent() || 'unknown' : undefined);
-  if (adapt) adapt(ask, { mirrored: true });
+  if (adapt) adapt(ask, { mirrored: true, live: true });
 })();

@@ -8,11 +8,18 @@
   'use strict';
   const { adapt } = window.metapixel || {};
 
+  // "…&groups=C0001%3A1%2CC0004%3A0&…": another tab may have changed it since this page was loaded.
+  const refused = (text, category) => {
+    const [, groups = ''] = text.match(/(?:^|&)groups=([^&]*)/) || [];
+    return decodeURIComponent(groups).split(',').includes(`${category}:0`);
+  };
+
   const ask = ({ category }, cookie) => {
     const groups = window.OnetrustActiveGroups;
     if (typeof groups !== 'string') return undefined; // still loading
     const answered = /^\d{4}-\d\d-\d\dT/.test(cookie('OptanonAlertBoxClosed'));
     if (!answered || /(?:^|&)AwaitingReconsent=true(?:&|$)/.test(cookie('OptanonConsent'))) return 'unknown';
+    if (refused(cookie('OptanonConsent'), category)) return 'denied';
     return category && groups.split(',').includes(category) ? 'granted' : 'denied';
   };
 

@@ -32,15 +32,16 @@
 
   const hear = (data, success) => {
     if (success !== true || !data) return;
+    const answered = FINAL.includes(data.eventStatus);
     try {
       if (data.gdprApplies === false) said = 'unknown'; // nobody is asked, nobody answers
-      else if (FINAL.includes(data.eventStatus)) said = judge(data, tool.config.tool);
+      else if (answered) said = judge(data, tool.config.tool);
       // A dialogue that is opened again changes nothing until it is answered.
       else if (data.eventStatus === 'cmpuishown') said = said || 'unknown';
     } catch (error) {
       said = 'unknown'; // not the shape that the specification has
     }
-    tool.heard();
+    tool.heard(answered);
   };
 
   // A tool's stub stands before ours, but a tag manager may bring the tool later.

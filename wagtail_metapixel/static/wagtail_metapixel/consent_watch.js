@@ -1,11 +1,13 @@
 /*!
  * wagtail-metapixel: what the files for other people's consent tools have in common. It stands before one of them,
- * which calls metapixel.adapt(ask, {mirrored, set}); explained in docs/consent.md.
+ * which calls metapixel.adapt(ask, {mirrored, live, set}); explained in docs/consent.md.
  *
  * - ask(names, cookie) says what the tool says: granted | denied | unknown, or nothing while it has not loaded.
  * - mirrored: the server cannot see the tool's answer, so it is written into the cookie "metapixel_choice".
+ * - live: the event "metapixel:consent" is the tool's own word, and ask() does not repeat an older one.
  * - set(allowed, names) hands a choice to the tool.
- * - The answer of adapt() is {config, heard}: heard() is for every event of the tool.
+ * - The answer of adapt() is {config, heard}: heard() is for every event of the tool, heard(true) for one that says
+ *   that the visitor has answered just now, even if the answer is the same.
  */
 (() => {
   'use strict';
@@ -34,7 +36,7 @@
   };
   const objected = () => /^denied(\.|$)/.test(cookie(OBJECTION));
 
-  api.adapt = (ask, { mirrored, set } = {}) => {
+  api.adapt = (ask, { mirrored, live, set } = {}) => {
     if (api.consent) return undefined; // the site has another tool, or the file stands on the page twice
     let config = {};
     try {
@@ -43,10 +45,18 @@
       // No island: the core does nothing either.
     }
     const names = config.tool || {};
+    const suffix = config.mirror ? '.' + config.mirror : ''; // of this tool, with these names
     const watchers = [];
     let spoken; // what the tool said last
+    let early; // what it said while nobody looked at the page
+    let overruled; // the visitor has said no elsewhere since
+    let ours; // the objection was written by this page
     let told;
 
+    const object = () => {
+      ours = true;
+      write(OBJECTION, 'denied', 180 * 86400);
+    };
     const tool = () => {
       try {
         return ask(names, cookie);
@@ -54,24 +64,36 @@
         return 'unknown';
       }
     };
+    const refused = () => mirrored && cookie(MIRROR) === 'denied' + suffix;
     const read = () => {
       const answer = tool();
-      if (answer === 'granted') return objected() ? 'denied' : 'granted';
+      // A yes that this page only remembers does not outweigh a no that another page was told.
+      if (answer === 'granted') return objected() || (spoken === 'granted' && refused()) ? 'denied' : 'granted';
       return answer === 'denied' ? 'denied' : 'unknown';
     };
 
-    const refresh = () => {
-      if (document.prerendering) return; // nobody looks at the page yet
+    const mirror = (answer) => {
+      const state = answer === 'granted' && objected() ? 'denied' : answer;
+      if (state === 'granted' || state === 'denied') write(MIRROR, state + suffix, 86400);
+      else if (cookie(MIRROR)) write(MIRROR, '', 0);
+    };
+
+    const refresh = (now) => {
       const answer = tool();
-      // The tool says no itself, or yes after a no: what the visitor told us beside it is settled.
-      const settled = answer === 'denied' || (answer === 'granted' && spoken === 'denied');
-      if (settled && objected()) write(OBJECTION, '', 0);
-      spoken = answer || spoken;
-      const state = read();
-      if (mirrored && answer) {
-        if (state !== 'unknown') write(MIRROR, state, 86400);
-        else if (cookie(MIRROR)) write(MIRROR, '', 0);
+      if (document.prerendering) {
+        early = answer; // nobody looks at the page yet
+        return;
       }
+      const anew = now === true || (answer !== spoken && !(answer === 'granted' && early === answer && refused()));
+      // The tool says no itself, or yes after a no: what the visitor told us beside it is settled.
+      const no = answer === 'denied' && (anew || ours); // not one that is only remembered
+      const yes = answer === 'granted' && (spoken === 'denied' || (now === true && overruled));
+      if ((no || yes) && objected()) write(OBJECTION, '', 0);
+      spoken = answer || spoken;
+      early = undefined;
+      if (mirrored && answer && anew) mirror(answer);
+      overruled = answer === 'granted' && refused() && (overruled || !objected());
+      const state = read();
       if (state === told) return;
       told = state;
       watchers.forEach((callback) => {
@@ -82,19 +104,21 @@
         }
       });
     };
-    const heard = () => {
-      refresh();
+    const heard = (now) => {
+      refresh(now);
       setTimeout(refresh, 500); // some tools tell first and write down afterwards
     };
 
     const choose = async (choice) => {
       try {
         if (choice === 'withdrawn') {
+          object();
           const body = JSON.stringify({ choice });
           const answer = await fetch(config.consent, { method: 'POST', body, mode: 'same-origin', keepalive: true });
           if (!answer.ok) return false;
         }
         if (choice === 'granted' || tool() !== 'denied') set(choice === 'granted', names);
+        if (choice === 'granted' && objected()) write(OBJECTION, '', 0); // said to us, and to the tool
         heard();
         return true;
       } catch (error) {
@@ -102,12 +126,12 @@
       }
     };
 
-    api.consent = { read, watch: (callback) => watchers.push(callback), ...(set && { choose }) };
+    api.consent = { read, refuse: object, watch: (callback) => watchers.push(callback), ...(set && { choose }) };
     refresh();
     // Another tab may have answered; a page may return from the back/forward cache with an old answer.
-    ['visibilitychange', 'prerenderingchange'].forEach((name) => document.addEventListener(name, refresh));
-    ['load', 'pageshow', 'pagehide'].forEach((name) => window.addEventListener(name, refresh));
-    document.addEventListener('metapixel:consent', heard); // the site's own word that something changed
+    ['visibilitychange', 'prerenderingchange'].forEach((name) => document.addEventListener(name, () => refresh()));
+    ['load', 'pageshow', 'pagehide'].forEach((name) => window.addEventListener(name, () => refresh()));
+    document.addEventListener('metapixel:consent', () => heard(live)); // the site's own word that something changed
     return { config, heard };
   };
 })();

@@ -15,10 +15,10 @@
   if (api.cookies) return; // the file stands on the page twice
 
   const DAYS_90 = 90 * 24 * 60 * 60;
-  // Strict enough to keep junk from Meta, wide enough for what Meta's own tools write: up to 20 digits in _fbp, and
+  // Strict enough to keep junk from Meta, wide enough for what Meta's own tools write: up to 19 digits in _fbp, and
   // a fifth part of 2 to 8 characters that names the tool.
   const VALID = {
-    _fbp: /^fb\.\d\.\d{13}\.\d{1,20}(\.[\w-]{2,8})?$/,
+    _fbp: /^fb\.\d\.\d{13}\.\d{1,19}(\.[\w-]{2,8})?$/,
     _fbc: /^fb\.\d\.\d{13}\.[\w-]{1,500}(\.[\w-]{2,8})?$/,
   };
   const CLICK_ID = /^[\w-]{1,500}$/;

@@ -15,12 +15,25 @@
   const DOUBLE_CLICK_MS = 1000;
   const last = new WeakMap(); // element -> when it was counted
 
+  // Not those of the element: in a form, a field of that name stands in front of them.
+  const { hasAttribute, getAttribute } = Element.prototype;
+  const { get: localName } = Object.getOwnPropertyDescriptor(Element.prototype, 'localName');
+  const tag = (element) => localName.call(element);
+  const attribute = (element, name) => getAttribute.call(element, name);
+  const has = (one, name) => {
+    try {
+      return hasAttribute.call(one, name);
+    } catch (error) {
+      return false; // the document, the window, a shadow root
+    }
+  };
+
   // Through shadow roots as well, which event.target does not tell. A <script> is a signed declaration.
   const marked = (event) =>
-    event.composedPath().find((one) => one.hasAttribute?.('data-metapixel-event') && one.localName !== 'script');
+    event.composedPath().find((one) => has(one, 'data-metapixel-event') && tag(one) !== 'script');
 
   const parameters = (element) => {
-    const text = element.getAttribute('data-metapixel-params');
+    const text = attribute(element, 'data-metapixel-params');
     try {
       const found = JSON.parse(text || '{}');
       if (found && typeof found === 'object' && !Array.isArray(found)) return found;
@@ -33,10 +46,10 @@
 
   const tell = (event, form) => {
     const element = marked(event);
-    if (!element || (element.localName === 'form') !== form) return;
+    if (!element || (tag(element) === 'form') !== form) return;
     if (event.timeStamp - last.get(element) < DOUBLE_CLICK_MS) return;
     last.set(element, event.timeStamp);
-    api.track(element.getAttribute('data-metapixel-event'), parameters(element));
+    api.track(attribute(element, 'data-metapixel-event'), parameters(element));
   };
 
   // While it is captured: the page's own handlers may stop the event on its way up.

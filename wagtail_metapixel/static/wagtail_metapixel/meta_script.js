@@ -100,7 +100,17 @@
     }
   };
 
-  const consent = (word) => ours && fbq('consent', word);
+  // Before Meta's script has come, what waits for it must not be told when it does.
+  const drop = () => {
+    const kept = fbq.queue.filter(([verb]) => !verb.startsWith('track'));
+    fbq.queue.splice(0, Infinity, ['consent', 'revoke'], ...kept);
+  };
+
+  const consent = (word) => {
+    if (!ours) return;
+    if (word === 'revoke' && !fbq.callMethod) drop();
+    else fbq('consent', word);
+  };
 
   api.meta = { start, fire, consent };
 })();

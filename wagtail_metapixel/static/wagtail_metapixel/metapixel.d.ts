@@ -31,6 +31,8 @@ export interface ConsentTool {
   read(): ConsentState;
   watch(callback: (state?: ConsentState) => void): void;
   choose?(choice: ConsentChoice): boolean | PromiseLike<boolean>;
+  /** Writes a refusal down in this browser at once, before the server is told. */
+  refuse?(): void;
 }
 
 /** The public functions. None of them throws, and none returns a promise that is rejected. */

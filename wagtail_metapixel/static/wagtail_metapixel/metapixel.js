@@ -2,22 +2,24 @@
 (() => {
   'use strict';
   const api = (window.metapixel = window.metapixel || {});
-  if (api.flush) return; // the file stands on the page twice
+  if (api.flush) return; // a second copy
 
-  const UNSIGNED = ['PageView', 'Contact', 'FindLocation', 'CustomizeProduct']; // without value
+  const UNSIGNED = ['PageView', 'Contact', 'FindLocation', 'CustomizeProduct'];
 
-  let config; // undefined: switched off
+  let island;
+  let config; // the island; undefined: switched off
   let state = 'unknown'; // the consent last acted upon
   let said; // grant(), deny() or revoke()
   let pixel = 'unknown'; // Meta's script: loaded | failed
   let started;
+  let revoked; // so was fbq
   let path;
-  let seen; // elements told, and their texts
-  const told = new Set(); // texts told for this path; '' is PageView
+  let seen; // element -> its text
+  const told = new Set(); // for this path; '' is PageView
   const fired = new Set();
-  const held = []; // views waiting for consent
-  const outbox = []; // bodies waiting to be posted
-  const echoes = []; // action events waiting for consent
+  const held = []; // views, without consent
+  const outbox = new Map(); // address -> body
+  const echoes = []; // the same of action events
   const listeners = new Set();
 
   // Nothing may throw into the page or leave a rejected promise.
@@ -28,17 +30,21 @@
     } catch (error) {}
   };
 
-  const post = safe(async (url, data) => {
+  const post = safe(async (name, data) => {
     const body = JSON.stringify(data);
-    const answer = await fetch(url, { method: 'POST', body, mode: 'same-origin', keepalive: true });
+    const go = (keepalive) => fetch(island[name], { method: 'POST', body, mode: 'same-origin', keepalive });
+    if (!island[name]) return;
+    const answer = await go(true).catch(() => go());
     return answer.status === 200 ? answer.json() : answer.ok;
   });
 
-  // A copy: what is still to be sent is not theirs to change.
   const notify = (name, detail) =>
     listeners.forEach((one) => one.name === name && one.work(JSON.parse(JSON.stringify(detail))));
 
   const cookies = () => safe(() => document.cookie)() || ''; // throws where storage is blocked
+
+  const has = (name) => RegExp('(^|; )' + name).test(cookies());
+  const hasMeta = () => has('_fb[cp]=');
 
   // For each post: Meta's script may have changed them.
   const visitor = () => api.cookies?.ensure() || {};
@@ -54,38 +60,44 @@
     document.prerendering ? document.addEventListener('prerenderingchange', work, { once: true }) : work();
 
   const consent = () => {
-    const answer = said || api.consent?.read() || 'unknown';
-    return config.provider === 'not_required' && answer !== 'denied' ? 'granted' : answer;
+    const read = api.consent?.read();
+    if (read === 'denied') return read;
+    const answer = said || read || 'unknown';
+    return island?.provider === 'not_required' && answer !== 'denied' ? 'granted' : answer;
   };
 
-  // ---- Declare the events of the page being shown. A new path is a new view.
+  // Another window may have withdrawn since.
+  const allowed = () => {
+    if (state === 'granted' && consent() !== state) turn(() => {});
+    return state === 'granted';
+  };
+
+  // ---- Declare
   const forget = () => {
     told.clear();
     seen = new WeakMap();
   };
 
-  // The path and the click id.
   const brief = (url) =>
     (url.length > 1024 ? url.split('?')[0] + '?' + (url.match(/\bfbclid=[\w-]+/) || '') : url).slice(0, 1024);
 
   const view = (fill) => {
     const one = { events: [], tickets: [], url: brief(location.href), referrer: brief(document.referrer) };
     fill((name, params, event) => one.events.push([name, params, { ...event, event_id: uuid() }]), one.tickets);
-    held.push(one);
+    if (one.events.length + one.tickets.length) held.push(one);
   };
 
   const declare = (add, tickets) => {
     if (path !== location.pathname) told.clear();
     path = location.pathname;
-    // Only script elements: an attribute in somebody's rich text declares nothing.
     const each = (attribute, work) =>
-      document.querySelectorAll('script[' + attribute + ']').forEach(safe((island) => {
-        const text = island.textContent;
-        const old = told.has(text) || seen.get(island) === text;
-        seen.set(island, text);
+      document.querySelectorAll('script[' + attribute + ']').forEach(safe((one) => {
+        const text = one.textContent;
+        const old = told.has(text) || seen.get(one) === text;
+        seen.set(one, text);
         if (old) return;
         told.add(text);
-        work(JSON.parse(text), text, island.getAttribute(attribute));
+        work(JSON.parse(text), text, one.getAttribute(attribute));
       }));
     if (config.page_view && !told.has('')) add('PageView', {}, { event_name: 'PageView' });
     told.add('');
@@ -95,7 +107,7 @@
   };
 
   const clean = (text) => {
-    const line = text.replace(/(?:[^\P{C}\u200c\u200d]|\s)+/gu, ' ').normalize().trim();
+    const line = text.slice(0, 1000).replace(/(?:[^\P{C}\u200c\u200d]|\s)+/gu, ' ').normalize().trim();
     return [...line].slice(0, 100).join('').trim();
   };
 
@@ -105,14 +117,15 @@
     const before = become(consent());
     if (state !== 'denied') {
       view(fill);
-      if (state === 'granted') release(before);
+      if (state === 'granted') release();
       return;
     }
     take();
-    if (held.length) forget(); // a later grant on this page tells them anew
-    held.length = outbox.length = echoes.length = 0;
-    // Withdrawn in the tool, or on a page that did not live to finish it.
-    if (before === 'granted' || (before === 'unknown' && /(^|; )_fb[cp]=/.test(cookies()))) revoke();
+    if (held.length) forget();
+    held.length = echoes.length = 0;
+    outbox.clear();
+    // Withdrawn in the tool, or on a page that was left too soon.
+    if (before === 'granted' || (before === 'unknown' && hasMeta())) revoke();
   };
 
   const become = (answer) => {
@@ -137,14 +150,18 @@
     whenShown(() => turn((add) => add(name, texts, { event_name: name, custom_data: texts })));
   });
 
-  const release = (before) => {
+  const release = () => {
     if (!started) load();
-    else if (before === 'denied') meta('consent', 'grant');
-    held.splice(0).forEach(({ events, tickets, ...where }) => {
+    else if (revoked) meta('consent', 'grant');
+    revoked = false;
+    while (state === 'granted' && held.length) { // callbacks may withdraw
+      const { events, tickets, ...where } = held.shift();
+      const key = JSON.stringify(where);
+      const all = outbox.get(key)?.events || [];
+      if (events.length) outbox.set(key, { ...where, events: all.concat(events.map(([, , event]) => event)) });
       events.forEach(([name, params, { event_id }]) => fire(name, params, event_id));
-      if (events.length) outbox.push({ ...where, events: events.map(([, , event]) => event) });
-      tickets.forEach((ticket) => ask(ticket, [2, 3, 5, 10])); // at 2, 5, 10 and 20 s
-    });
+      tickets.forEach((ticket) => ask(ticket, [2, 3, 5, 10]));
+    }
     echo(echoes.splice(0));
     if (pixel !== 'unknown') send();
     else setTimeout(send, 2000);
@@ -155,7 +172,7 @@
 
   const load = safe(() => {
     started = true;
-    visitor(); // before Meta's script makes cookies of its own
+    visitor();
     if (api.meta) api.meta.start(config, settle);
     else settle('failed');
   });
@@ -166,27 +183,31 @@
   };
 
   const fire = safe((name, params, id, only) => {
-    if (fired.has(id)) return;
+    if (fired.has(id) || state !== 'granted') return;
     fired.add(id);
     meta('fire', name, params || {}, id, only);
     notify('event', { event_name: name, event_id: id, params: params || {} });
   });
 
   // ---- Post
-  const send = safe((hidden) => outbox.splice(0).forEach((body) => ship({ ...body, ...visitor(), pixel }, hidden)));
+  const send = safe((hidden) => {
+    if (!allowed()) return;
+    const bodies = [...outbox.values()];
+    outbox.clear();
+    bodies.forEach((body) => ship({ ...body, ...visitor(), pixel }, hidden));
+  });
 
-  // The server takes 20 events and 8 kB at a time.
   const ship = (body, hidden) => {
     const { events } = body;
     const half = events.length >> 1;
-    if (events.length <= 20 && new TextEncoder().encode(JSON.stringify(body)).length <= 8192) {
-      if (hidden !== true || !beacon(body)) post(config.collect, body);
+    if (events.length <= 20 && new Blob([JSON.stringify(body)]).size <= 8192) {
+      if (!hidden || !beacon(body)) post('collect', body);
     } else if (half) [[0, half], [half]].forEach((range) => ship({ ...body, events: events.slice(...range) }, hidden));
   };
 
   const beacon = safe((body) => navigator.sendBeacon(config.collect, JSON.stringify(body)));
 
-  // ---- Echo: the browser's copy of what the server recorded
+  // ---- Echo
   const decode = safe((text) => {
     const bytes = Uint8Array.from(atob(text.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));
     echoes.push(...[].concat(JSON.parse(new TextDecoder().decode(bytes))));
@@ -201,27 +222,27 @@
     });
 
   const echo = safe(async (events, fetched) => {
-    if (state !== 'granted') return;
+    if (!allowed()) return;
     const ids = [];
     events.forEach((event) => {
       if (!event || typeof event.i !== 'string') return;
-      if (!event.n) ids.push(event.i); // did not fit into a cookie
+      if (!event.n) ids.push(event.i);
       else if (Date.now() / 1000 - event.t < 86400) fire(event.n, event.p, event.i, event.x || []);
     });
-    if (ids.length && !fetched) echo((await post(config.echo, { ids })).events, true);
+    if (ids.length && !fetched) echo((await post('echo', { ids })).events, true);
   });
 
   const flush = safe((response) => {
     if (!config || new URL(response.url, location.href).origin !== location.origin) return;
     decode(response.headers.get('Metapixel-Echo'));
-    if (response.redirected) take(); // the header was lost
+    if (response.redirected) take();
     scan();
   });
 
   const ask = safe(async (ticket, [wait, ...later]) => {
-    if (state !== 'granted') return;
+    if (!allowed()) return;
     const { fbp, fbc } = visitor();
-    const answer = await post(config.ticket, { ticket, fbp, fbc });
+    const answer = await post('ticket', { ticket, fbp, fbc });
     if (answer.event) echo([answer.event]);
     else if (answer.wait && wait) setTimeout(() => ask(ticket, later), wait * 1000);
   });
@@ -234,12 +255,18 @@
   const choose = (choice, otherwise) => (api.consent?.choose ? api.consent.choose(choice) : otherwise());
   const decide = (answer) => choose(answer, () => say(answer));
 
+  const withdraw = () => {
+    api.consent?.refuse?.(); // for the next page
+    return post('consent', { choice: 'withdrawn' });
+  };
+
   const revoke = safe(async () => {
     meta('consent', 'revoke');
+    revoked = true;
     become('denied');
     say(state);
-    // The server first: it finds the visitor's waiting events by these cookies.
-    const heard = await choose('withdrawn', () => post(config.consent, { choice: 'withdrawn' }));
+    // Before they go: the server finds waiting events by them.
+    const heard = await choose('withdrawn', withdraw);
     if (heard) api.cookies?.forget();
   });
 
@@ -251,12 +278,13 @@
   };
 
   const start = safe(() => {
-    const found = JSON.parse(document.querySelector('script#metapixel-config').textContent);
-    if (!found.provider || !found.collect || !found.pixels.length || /(^|; )metapixel_off(=|;|$)/.test(cookies())) return;
-    if (navigator.globalPrivacyControl && found.gpc !== false) return;
-    config = found;
+    island = JSON.parse(document.querySelector('script#metapixel-config').textContent);
+    const { provider, collect, pixels, gpc } = island;
+    if (!provider || !collect || !pixels.length || has('metapixel_off(=|;|$)')) return;
+    if (navigator.globalPrivacyControl && gpc !== false) return;
+    config = island;
     const look = () => {
-      forget(); // a return from the back/forward cache is a new view
+      forget();
       take();
       scan();
     };
@@ -269,7 +297,7 @@
 
   Object.assign(api, {
     grant: safe(() => decide('granted')),
-    deny: safe(() => (config && consent() === 'granted' ? revoke() : decide('denied'))),
+    deny: safe(() => (consent() === 'granted' || (!config && hasMeta()) ? revoke() : decide('denied'))),
     revoke,
     flush,
     scan,

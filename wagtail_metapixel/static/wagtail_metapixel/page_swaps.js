@@ -41,7 +41,12 @@
     const redirected = !leaving && Boolean(raw.redirected || headers.get('HX-Location'));
     api.flush({ url: raw.url, headers, redirected });
   });
-  on(['turbo:before-fetch-response'], ({ detail }) => api.flush(detail.fetchResponse.response));
+  on(['turbo:before-fetch-response'], ({ detail }) => {
+    const { response } = detail.fetchResponse;
+    // A preview from Turbo's cache declares what was so then; the page that replaces it says what is.
+    if (!document.documentElement.hasAttribute('data-turbo-preview')) api.flush(response);
+    else document.addEventListener('turbo:load', () => api.flush(response), { once: true });
+  });
 
   on(
     ['htmx:afterSettle', 'htmx:after:settle', 'htmx:historyRestore', 'turbo:load', 'turbo:frame-load'],
