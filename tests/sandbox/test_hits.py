@@ -49,6 +49,12 @@ def test_parameters_get_their_types_again(client):
     }
 
 
+@pytest.mark.parametrize("name", ["content_name", "content_category", "search_string", "order_id"])
+def test_a_text_that_looks_like_json_stays_a_text(client, name):
+    client.browser(**{f"cd[{name}]": '{"value": 1}'})
+    assert the_copy(client.sandbox)["custom_data"] == {name: '{"value": 1}'}
+
+
 @pytest.mark.parametrize("path", ["/tr", "/tr/"])
 @pytest.mark.parametrize("form", ["urlencoded", "multipart"])
 def test_a_posted_hit_is_read(client, path, form):

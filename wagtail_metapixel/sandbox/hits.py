@@ -79,6 +79,8 @@ def _person(request: Request, fields: dict[str, str]) -> dict[str, Any]:
 
 def _decoded(key: str, value: str) -> Any:
     """Everything in a URL is text: give arrays, objects and amounts their type again."""
+    if rules.CUSTOM_DATA_TYPES.get(key) == "string":
+        return value  # also where it looks like something else
     if key in _NUMBERS or value[:1] in "[{":
         try:
             decoded = parse_json(value)

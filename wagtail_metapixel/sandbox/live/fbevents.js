@@ -45,8 +45,24 @@
 
   // Cookies
 
+  function allCookies() {
+    try {
+      return document.cookie;
+    } catch (error) {
+      return ""; // storage is blocked
+    }
+  }
+
+  function storeCookie(text) {
+    try {
+      document.cookie = text;
+    } catch (error) {
+      // Storage is blocked: the hit goes without it.
+    }
+  }
+
   function readCookie(name) {
-    var match = document.cookie.match(new RegExp("(?:^|; )" + name + "=([^;]*)"));
+    var match = allCookies().match(new RegExp("(?:^|; )" + name + "=([^;]*)"));
     if (!match) return "";
     try {
       return decodeURIComponent(match[1]);
@@ -62,10 +78,10 @@
       var domain = labels.slice(-1 - index).join(".");
       var value = ["fb", index, Date.now(), payload].join(".");
       var cookie = name + "=" + encodeURIComponent(value) + "; Max-Age=" + COOKIE_SECONDS;
-      document.cookie = cookie + "; Path=/; SameSite=Lax; Domain=" + domain;
+      storeCookie(cookie + "; Path=/; SameSite=Lax; Domain=" + domain);
       if (readCookie(name) === value) return value;
       if (index === labels.length - 1) {
-        document.cookie = cookie + "; Path=/; SameSite=Lax";
+        storeCookie(cookie + "; Path=/; SameSite=Lax");
         return readCookie(name);
       }
     }
