@@ -273,3 +273,11 @@ def test_ten_purchases_of_one_value_look_constant(story):
         story.came("server", event_id=str(number), custom_data={"value": 9})
     codes = [[found["code"] for found in event["diagnostics"]] for event in story.events]
     assert ["identical_values" in found for found in codes] == [False] * 9 + [True]
+
+
+def test_a_wake_that_comes_before_the_wait_is_not_lost(story):
+    seen = story.store.changes(0)
+    story.store.wake()
+    assert story.store.wait(seen["generation"], seen["sequence"], 0) is True
+    seen = story.store.changes(seen["sequence"])
+    assert story.store.wait(seen["generation"], seen["sequence"], 0) is False

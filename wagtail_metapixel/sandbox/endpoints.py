@@ -223,6 +223,8 @@ class Endpoints:
             if not self._store.wait(seen["generation"], seen["sequence"], _HEARTBEAT):
                 yield b": still here\n\n"
                 continue
+            if self._stopping.is_set():
+                return
             time.sleep(_GATHER)  # one redraw for a batch of a thousand
             newer = self._store.changes(seen["sequence"], SNAPSHOT)
             if newer["generation"] != seen["generation"]:

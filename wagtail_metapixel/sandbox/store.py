@@ -92,8 +92,9 @@ class Store:
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Let everyone return from :meth:`wait`."""
+        """Let everyone return from :meth:`wait`, also who is only on the way to it."""
         with self._changed:
+            self._sequence += 1
             self._changed.notify_all()
 
     # Reading
