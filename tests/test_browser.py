@@ -11,8 +11,8 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from wagtail_metapixel import browser, keys, visitor
+from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.events import Event
-from wagtail_metapixel.models import ConsentProvider
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, Snapshot
 
 PIXEL = PixelConfig(pixel_id="11111", hosts=frozenset({"testserver"}), events=None)

@@ -6,9 +6,9 @@ import pytest
 from django.test import RequestFactory
 
 from wagtail_metapixel import conf, consent, visitor
+from wagtail_metapixel.choices import USUAL_CATEGORIES, ConsentProvider
 from wagtail_metapixel.consent import Choice, Reason
 from wagtail_metapixel.exceptions import ConfigurationError
-from wagtail_metapixel.models import USUAL_CATEGORIES, ConsentProvider
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
 from wagtail_metapixel.visitor import Visitor
 

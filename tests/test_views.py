@@ -35,11 +35,11 @@ from wagtail_metapixel import (
     views,
     visitor,
 )
+from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.models import (
     AnsweredTicket,
     ConsentProof,
-    ConsentProvider,
     MetaPixelSettings,
     OutboxEvent,
     State,

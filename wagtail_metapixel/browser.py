@@ -21,8 +21,8 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 
 from wagtail_metapixel import conf, keys, payloads
+from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.events import Event
-from wagtail_metapixel.models import ConsentProvider
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, current
 from wagtail_metapixel.visitor import Capture
 

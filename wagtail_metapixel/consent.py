@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from wagtail_metapixel import conf, consent_cookies
-from wagtail_metapixel.models import ConsentProvider
+from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
 from wagtail_metapixel.visitor import CONSENT_COOKIE, OFF_COOKIE, Capture, Visitor
 

@@ -1,7 +1,8 @@
 """What a template asks for: the head of a page, a declared page event, a ticket.
 
 The tags of all template languages call :func:`page_head`, :func:`declare` and :func:`ticket`
-through :func:`guarded`. The same bytes for every visitor, save the ticket, whose page is kept out of every cache.
+through :func:`guarded`. The same bytes for every visitor, save the ticket, whose page is kept out
+of every cache.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def exceeded(held: Capture, site: SiteConfig, *, is_choice: bool = False) -> str
     """Count a request, and return whose limit it is beyond: ``address``, ``site`` or ``""``.
 
     ``is_choice``: it brings a visitor's answer, which what others ask for must never keep out; such
-    are counted apart, by their address alone. A private address stands for nobody: behind a proxy that nobody declared, all have it. A cache
-    that cannot be asked limits nothing.
+    are counted apart, by their address alone. A private address stands for nobody: behind a proxy
+    that nobody declared, all have it. A cache that cannot be asked limits nothing.
     """
     minute = int(time.time()) // MINUTE
     try:

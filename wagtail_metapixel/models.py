@@ -7,7 +7,6 @@ hold its number instead of a key to it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -21,7 +20,7 @@ from wagtail.contrib.settings.models import BaseSiteSetting, register_setting
 from wagtail.models import Orderable
 
 from wagtail_metapixel import content_ids, keys
-from wagtail_metapixel.choices import PageViewMirror, PixelMode
+from wagtail_metapixel.choices import ConsentProvider, PageViewMirror, PixelMode
 
 PIXEL_ID = RegexValidator(
     r"\A[0-9]{5,20}\Z", _("A pixel id is a number of 5 to 20 digits, without spaces.")
@@ -37,43 +36,6 @@ CONTENT_ID_PREFIX = RegexValidator(
 CONSENT_CATEGORY = RegexValidator(
     r"\A[A-Za-z0-9_.,-]*\Z", _("Only letters, digits and _ . - without blanks; TCF: 1,3,4,7.")
 )
-
-
-class ConsentProvider(models.TextChoices):
-    """Where the visitor's answer comes from."""
-
-    #: Nothing was chosen yet: nothing is sent.
-    NOT_CHOSEN = "", _("Not chosen yet: nothing is sent")
-    #: The cookie ``metapixel_consent``, set by our own endpoint.
-    COOKIE = "cookie", _("A banner of this site, through our own cookie")
-    #: Its cookie, on the server; its status by way of our endpoint in the browser.
-    DJANGO_COOKIE_CONSENT = "django_cookie_consent", "django-cookie-consent"
-    #: Its cookie ``wtm``.
-    WAGTAIL_TAG_MANAGER = "wagtail_tag_manager", "wagtail-tag-manager"
-    #: Its cookie ``CookieConsent``.
-    COOKIEBOT = "cookiebot", "Cookiebot"
-    #: Its cookies ``OptanonConsent`` and ``OptanonAlertBoxClosed``.
-    ONETRUST = "onetrust", "OneTrust"
-    #: Its cookie ``cookieyes-consent``.
-    COOKIEYES = "cookieyes", "CookieYes"
-    #: Any tool that speaks IAB TCF v2, through ``__tcfapi`` in the browser and our mirror cookie.
-    TCF = "tcf", _("Another tool that speaks IAB TCF v2")
-    #: A function of the site's own: in the browser, on the server, or both.
-    FUNCTION = "function", _("A function of this site (named by the developer)")
-    #: The owner states that no opt-in is needed, and why.
-    NOT_REQUIRED = "not_required", _("Not required here (state why below)")
-
-
-#: What each tool calls advertising when nobody renamed it. Of TCF: the purposes Meta needs, storing
-#: on the device, an advertising profile, advertising by it, and measuring it.
-USUAL_CATEGORIES: Mapping[str, str] = {
-    ConsentProvider.DJANGO_COOKIE_CONSENT: "marketing",
-    ConsentProvider.WAGTAIL_TAG_MANAGER: "marketing",
-    ConsentProvider.COOKIEBOT: "marketing",
-    ConsentProvider.ONETRUST: "C0004",
-    ConsentProvider.COOKIEYES: "advertisement",
-    ConsentProvider.TCF: "1,3,4,7",
-}
 
 
 class ContentIdScheme(models.TextChoices):

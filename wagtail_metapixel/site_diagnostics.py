@@ -8,10 +8,10 @@ from functools import partial
 from django.utils import timezone
 
 from wagtail_metapixel import conf, content_ids, graph_api, outbox, site_settings
-from wagtail_metapixel.choices import PixelMode
+from wagtail_metapixel.choices import ConsentProvider, PixelMode
 from wagtail_metapixel.diagnosis import Finding, Level, ok, problem, tried
 from wagtail_metapixel.graph_api import Kind
-from wagtail_metapixel.models import ConsentProvider, Dataset, MetaPixel
+from wagtail_metapixel.models import Dataset, MetaPixel
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig
 
 

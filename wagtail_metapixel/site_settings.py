@@ -22,12 +22,10 @@ from wagtail.models import Site
 
 from wagtail_metapixel import conf
 from wagtail_metapixel.catalogue import Problem
-from wagtail_metapixel.choices import PageViewMirror, PixelMode
+from wagtail_metapixel.choices import USUAL_CATEGORIES, ConsentProvider, PageViewMirror, PixelMode
 from wagtail_metapixel.content_ids import ContentIds
 from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.models import (
-    USUAL_CATEGORIES,
-    ConsentProvider,
     InstallationKey,
     MetaPixel,
     MetaPixelSettings,

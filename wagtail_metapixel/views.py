@@ -39,11 +39,12 @@ from wagtail_metapixel import (
     recording,
     visitor,
 )
+from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.collecting import Declared
 from wagtail_metapixel.consent import Choice, Decision, Reason
 from wagtail_metapixel.custom_data import build_custom_data
 from wagtail_metapixel.identifiers import Fbc, Fbp
-from wagtail_metapixel.models import ConsentProvider, OutboxEvent
+from wagtail_metapixel.models import OutboxEvent
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, Visitor
 

@@ -176,7 +176,7 @@ def match_key_faults(browser, server):
     # The sandbox compares the keys that name a visitor; here, all that came from both sides count.
     compared_by_sandbox = {"fbp", "fbc", "external_id"}
     for key in sorted((browser.keys() & server.keys()) - compared_by_sandbox):
-        if not values(browser[key]) & values(server[key]):
+        if values(browser[key]) != values(server[key]):
             yield unequal(f"user_data.{key}", browser[key], server[key])
 
 

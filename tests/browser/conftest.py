@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,6 +19,8 @@ from walking.shopper import Shopper  # noqa: E402
 
 META_HOSTS = {"EXAMPLE_META_HOSTS": "1"}
 PATIENCE = 10
+SECONDS_OF_SILENCE = 1.5
+"""Long enough for what should not come."""
 
 
 def until(true, seconds=PATIENCE):
@@ -28,6 +31,26 @@ def until(true, seconds=PATIENCE):
         time.sleep(0.05)
 
 
+def told(visitor):
+    """Which event was told of which page, as the server's copy has it, and by whom."""
+    return sorted(
+        (event["event_name"], urlsplit(copy["event_source_url"]).path, event["status"])
+        for event in visitor.events()
+        for copy in event["copies"]
+        if copy["channel"] == "server"
+    )
+
+
+def assert_told(visitor, *events):
+    """These were told, once by each side, and after a while still nothing else."""
+    wanted = sorted((*event, "deduplicated") for event in events)
+    assert visitor.wait_until(lambda: told(visitor) == wanted, PATIENCE), told(visitor)
+    visitor.wait(SECONDS_OF_SILENCE)
+    assert told(visitor) == wanted
+    assert len(visitor.events()) == len(wanted)
+    assert all(event["counts"] == {"browser": 1, "server": 1} for event in visitor.events())
+
+
 @pytest.fixture(scope="session")
 def sandbox():
     with processes.sandbox_server() as server:
@@ -36,11 +59,14 @@ def sandbox():
 
 @pytest.fixture(scope="session")
 def new_shop(sandbox, tmp_path_factory):
-    """Make a shop that is not started yet; the tables and shelves are made only once."""
+    """Make a shop that is not started yet; the tables and shelves are made only once.
+
+    ``prepared_by``: Python that the shop's own shell runs before, as an owner would choose.
+    """
     folder = tmp_path_factory.mktemp("shops")
     filled = folder / "filled.sqlite3"
 
-    def make(name, **options):
+    def make(name, *, prepared_by="", **options):
         database = folder / f"{name}.sqlite3"
         shop = processes.Shop(
             port=processes.free_port(),
@@ -54,6 +80,8 @@ def new_shop(sandbox, tmp_path_factory):
         else:
             shop.prepare()
             shutil.copy(database, filled)
+        if prepared_by:
+            shop.run([sys.executable, "manage.py", "shell", "-c", prepared_by])
         return shop
 
     return make

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.browser.conftest import EXAMPLE_SITE, PATIENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
 
 pytestmark = pytest.mark.browser
 
-SECONDS_OF_SILENCE = 1.5
 META_SCRIPT = "https://connect.facebook.net/**"
 HOTLINE = {"content_name": "Hotline"}
 SWITCH_ON = """
@@ -31,12 +27,7 @@ ADD = """
 @pytest.fixture(scope="module")
 def marked_shop(new_shop):
     """A shop that looks at the attributes."""
-    shop = new_shop("attributes")
-    command = [sys.executable, "manage.py", "shell", "-c", SWITCH_ON]
-    subprocess.run(
-        command, cwd=EXAMPLE_SITE, env=shop.environment(), check=True, capture_output=True
-    )
-    with shop as running:
+    with new_shop("attributes", prepared_by=SWITCH_ON) as running:
         yield running
 
 

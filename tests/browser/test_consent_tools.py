@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from tests.browser.conftest import PATIENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
 
 pytestmark = pytest.mark.browser
 
-SECONDS_OF_SILENCE = 1.5
 CHOOSE_COOKIEBOT = """
 from wagtail_metapixel.models import MetaPixelSettings
 MetaPixelSettings.objects.update(consent_provider="cookiebot", consent_category="marketing")
@@ -35,9 +32,8 @@ if (/CookieConsent=/.test(document.cookie)) {
 @pytest.fixture(scope="module")
 def cookiebot_shop(new_shop):
     """The shop with Cookiebot chosen in its settings."""
-    shop = new_shop("cookiebot", EXAMPLE_WEBHOOK_DELAY="0")
-    shop.run([sys.executable, "manage.py", "shell", "-c", CHOOSE_COOKIEBOT])
-    with shop as running:
+    options = {"prepared_by": CHOOSE_COOKIEBOT, "EXAMPLE_WEBHOOK_DELAY": "0"}
+    with new_shop("cookiebot", **options) as running:
         yield running
 
 

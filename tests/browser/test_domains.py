@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -48,10 +47,9 @@ IN_ONE_TICK = """
 @pytest.fixture(scope="module")
 def many_names(new_shop):
     """One shop that answers to every host name, and whose pixel sends for those of ``HOSTS``."""
-    shop = new_shop("domains")
+    shop = new_shop("domains", prepared_by=CHOOSE_HOSTS)
     # The bank's name is one of the allowed hosts; there is no bank on any of ours.
     shop.options["EXAMPLE_PAYMENT"] = "http://*"
-    shop.run([sys.executable, "manage.py", "shell", "-c", CHOOSE_HOSTS])
     with shop as running:
         yield running
 

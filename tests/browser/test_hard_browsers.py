@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import PATIENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
 
 pytestmark = pytest.mark.browser
 
-SECONDS_OF_SILENCE = 1.5
 SILENT_SUBSTITUTE = "window.fbq = Object.assign(() => {}, { callMethod: () => {}, queue: [] });"
 # A browser that keeps no cookies says nothing about it; in a sandboxed frame it throws.
 NO_COOKIES = "Object.defineProperty(Document.prototype, 'cookie', { get: () => '', set() {} });"

@@ -13,7 +13,6 @@ from wagtail_metapixel.custom_data import build_custom_data
 
 pytestmark = pytest.mark.browser
 
-SECONDS_OF_SILENCE = 1.5
 PRODUCT = "/crockery/mueritz-breakfast-bowl/"
 RUN = "window.ran=(window.ran||0)+1"
 FRAGMENTS = (

@@ -21,11 +21,10 @@ from urllib.parse import urlsplit
 import pytest
 from walking import chromium
 
-from tests.browser.conftest import PATIENCE, until
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE, until
 
 pytestmark = pytest.mark.browser
 
-SECONDS_OF_SILENCE = 1.5
 TARGET = "/crockery/"
 CORE = "/static/wagtail_metapixel/metapixel.js"
 META_SCRIPT = b"https://connect.facebook.net"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,11 +9,10 @@ from walking import chromium
 from walking.internet import Internet
 from walking.shopper import Shopper
 
-from tests.browser.conftest import EXAMPLE_SITE, PATIENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE, assert_told, told
 
 pytestmark = pytest.mark.browser
 
-SECONDS_OF_SILENCE = 1.5
 SWITCH_ON = """
 from wagtail_metapixel.models import MetaPixelSettings
 MetaPixelSettings.objects.update(single_page=True)
@@ -44,12 +41,7 @@ ROUTER = """
 @pytest.fixture(scope="module")
 def app(new_shop):
     """A shop that looks at the address."""
-    shop = new_shop("single_page")
-    command = [sys.executable, "manage.py", "shell", "-c", SWITCH_ON]
-    subprocess.run(
-        command, cwd=EXAMPLE_SITE, env=shop.environment(), check=True, capture_output=True
-    )
-    with shop as running:
+    with new_shop("single_page", prepared_by=SWITCH_ON) as running:
         yield running
 
 
@@ -84,26 +76,6 @@ def product(app, browser):
 
 def go(visitor, path, how="pushState"):
     visitor.page.evaluate("([path, how]) => go(path, how)", [path, how])
-
-
-def told(visitor):
-    """Which event was told of which page, as the server's copy has it, and by whom."""
-    return sorted(
-        (event["event_name"], urlsplit(copy["event_source_url"]).path, event["status"])
-        for event in visitor.events()
-        for copy in event["copies"]
-        if copy["channel"] == "server"
-    )
-
-
-def assert_told(visitor, *events):
-    """These were told, by both sides, and after a while still nothing else."""
-    wanted = sorted((*event, "deduplicated") for event in events)
-    assert visitor.wait_until(lambda: told(visitor) == wanted, PATIENCE), told(visitor)
-    visitor.wait(SECONDS_OF_SILENCE)
-    assert told(visitor) == wanted
-    assert len(visitor.events()) == len(wanted)
-    assert visitor.all_troubles() == []
 
 
 def test_each_path_is_a_view_with_the_declarations_of_its_content(start, product):

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.conftest import PATIENCE
+from tests.browser.conftest import PATIENCE, assert_told, told
 
 TURBO = os.environ.get("METAPIXEL_TEST_TURBO", "")
 
@@ -24,7 +23,6 @@ pytestmark = [
     ),
 ]
 
-SECONDS_OF_SILENCE = 1.5
 PRODUCT = "/crockery/mueritz-breakfast-bowl/"
 SHELF = "/crockery/"
 # The style of Turbo's progress bar wants a nonce, which the shop's policy does not give.
@@ -77,27 +75,6 @@ def shows(visitor, path):
     visitor.page.wait_for_function(
         "(path) => location.pathname === path && !document.documentElement.ariaBusy", arg=path
     )
-
-
-def told(visitor):
-    return sorted(
-        (event["event_name"], urlsplit(copy["event_source_url"]).path, event["status"])
-        for event in visitor.events()
-        for copy in event["copies"]
-        if copy["channel"] == "server"
-    )
-
-
-def assert_told(visitor, *events):
-    """These were told, by both sides, and after a while still nothing else, on one loaded page."""
-    wanted = sorted((*event, "deduplicated") for event in events)
-    assert visitor.wait_until(lambda: told(visitor) == wanted, PATIENCE), told(visitor)
-    visitor.wait(SECONDS_OF_SILENCE)
-    assert told(visitor) == wanted
-    assert len(visitor.events()) == len(wanted)
-    assert all(event["counts"] == {"browser": 1, "server": 1} for event in visitor.events())
-    assert visitor.page.evaluate("window.stillTheSamePage === true")
-    assert [each for each in visitor.all_troubles() if TURBOS_OWN not in each] == []
 
 
 def test_visit_is_one_page_view_of_the_new_path_with_its_declarations(start):

@@ -8,11 +8,9 @@ import pytest
 from walking.shopper import CLICK_ID, SHOP_ZONE, seconds_across_midnight
 from walking.verdict import judge
 
-from tests.browser.conftest import PATIENCE, until
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE, until
 
 pytestmark = pytest.mark.browser
-
-SECONDS_OF_SILENCE = 1.5
 
 
 def judged(shopper, sandbox):

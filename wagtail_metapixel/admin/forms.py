@@ -22,9 +22,8 @@ from wagtail.admin.panels import (
 )
 
 from wagtail_metapixel import catalogue, conf
+from wagtail_metapixel.choices import USUAL_CATEGORIES, ConsentProvider
 from wagtail_metapixel.models import (
-    USUAL_CATEGORIES,
-    ConsentProvider,
     ContentIdScheme,
     MetaPixel,
     MetaPixelSettings,
