@@ -68,6 +68,8 @@ LATE_IMPORTS = {
     "drivers:_deliver_due": "brings what only the thread needs",
     "drivers:_close_connection_to_meta": "as above",
     "checks:check_installation": "brings what only commands need",
+    "checks:check_settings": "as above",
+    "checks:check_csp": "as above",
     "keys:_fernet": "a page neither encrypts nor decrypts, and it takes long to load",
     "keys:decrypt": "as above",
     "graph_api:_connection": "brings the HTTP client, which a process that only renders lacks",

@@ -43,7 +43,7 @@ _LONG = 20
 _LONG_RUN = re.compile(r"[A-Za-z0-9_-]{20,}")
 _DASHES = re.compile(r"[_-]+")
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
-_VOWEL = re.compile(r"[aeiouy]", re.IGNORECASE)
+_VOWELS = frozenset("aeiouyAEIOUY")
 _CAPITALS = 0.7
 """What a letter of ``RTX`` and ``NVIDIA`` counts; a token has a few in a row, too."""
 _SPEAKING = 0.7
@@ -75,6 +75,8 @@ def clean_url(value: object, *, keep_query: frozenset[str] | None) -> str | None
     """
     if not isinstance(value, str):
         return None
+    if value in _harmless:
+        return str(value)
     text, _hash, _fragment = value.strip().partition("#")
     base, _mark, query = text.partition("?")
     cleaned = base if base in _harmless else _clean_base(base)
@@ -171,7 +173,7 @@ def _may_be_key(segment: str) -> bool:
 def _is_key_piece(piece: str) -> bool:
     if not piece.isalpha():
         return len(piece) >= _KEY_MIN
-    return len(piece) >= _KEY_LETTERS_MIN and len(_VOWEL.findall(piece)) < _KEY_VOWELS * len(piece)
+    return len(piece) >= _KEY_LETTERS_MIN and sum(map(_VOWELS.__contains__, piece)) < _KEY_VOWELS * len(piece)
 
 
 def _is_secret(segment: str) -> bool:
@@ -205,7 +207,7 @@ def _speaking(piece: str) -> float:
         return size if size > 1 else 0
     if piece.isupper():
         return _CAPITALS * size if size > 2 else 0
-    return size if size > 2 and _VOWEL.search(piece) else 0
+    return size if size > 2 and not _VOWELS.isdisjoint(piece) else 0
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,8 @@
-"""System checks ``metapixel.E001`` and on. An id is never used for a second meaning."""
+"""System checks ``metapixel.E001`` and on. An id is never used for a second meaning.
+
+Checks run with commands, while this module is imported by each process of a server: what only a
+check needs is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
 from django.db import connections
 
-from wagtail_metapixel import conf, csp_settings, deployment, outbox
-from wagtail_metapixel.diagnosis import Level
+from wagtail_metapixel import conf, outbox
 from wagtail_metapixel.exceptions import ConfigurationError
 
 
@@ -25,6 +28,8 @@ def register_all() -> None:
 
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """E001: a setting cannot be used. W001: a setting nobody knows."""
+    from wagtail_metapixel import deployment  # noqa: PLC0415
+
     return [
         Warning(mistake.fact, hint=mistake.advice, id="metapixel.W001")
         if mistake.is_unknown
@@ -35,8 +40,8 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
 
 def check_installation(**_kwargs: Any) -> list[CheckMessage]:
     """W002: the middleware is missing or too low. W003: our addresses are missing."""
-    # Checks run with commands, and a server's processes start sooner without.
     from wagtail_metapixel import diagnostics  # noqa: PLC0415
+    from wagtail_metapixel.diagnosis import Level  # noqa: PLC0415
 
     numbered = {"middleware": "metapixel.W002", "addresses": "metapixel.W003"}
     findings = (diagnostics.middleware(), diagnostics.addresses())
@@ -92,6 +97,8 @@ def check_csp(**_kwargs: Any) -> list[CheckMessage]:
     By the settings alone, whether or not a pixel is set and ``DEBUG`` is on: a policy is best
     mended before the pixel is there. What only reports blocks nothing and is not mentioned.
     """
+    from wagtail_metapixel import csp_settings  # noqa: PLC0415
+
     try:
         return [
             Warning(

@@ -28,11 +28,12 @@ LENGTH_MAX = 8192
 Cookies = Mapping[str, str]
 Reader = Callable[[Cookies, str], bool | None]
 
-_COOKIEBOT_ITEM = re.compile(r"([a-z]+):('[^',]*'|true|false|-?[0-9]+)")
-_COOKIEYES_ITEM = re.compile(r"([A-Za-z0-9_-]+):([^,:]*)")
-_ONETRUST_GROUP = re.compile(r"([A-Za-z0-9_.-]+):([01])")
-_DJANGO_GROUP = re.compile(r"([A-Za-z0-9_-]+)=([^=|]*)")
-_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+# Compiled at their first use: a site has one tool.
+_COOKIEBOT_ITEM = r"([a-z]+):('[^',]*'|true|false|-?[0-9]+)"
+_COOKIEYES_ITEM = r"([A-Za-z0-9_-]+):([^,:]*)"
+_ONETRUST_GROUP = r"([A-Za-z0-9_.-]+):([01])"
+_DJANGO_GROUP = r"([A-Za-z0-9_-]+)=([^=|]*)"
+_ISO_TIME = r"(?a)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?"
 
 
 def mirror(cookies: Cookies, whose: str) -> bool | None:
@@ -141,11 +142,11 @@ def _decoded(cookies: Cookies, name: str) -> str:
         return ""
 
 
-def _pairs(item: re.Pattern[str], parts: Iterable[str]) -> dict[str, str]:
+def _pairs(item: str, parts: Iterable[str]) -> dict[str, str]:
     """Return the pairs, or none at all where one part is malformed or one name stands twice."""
     found: dict[str, str] = {}
     for part in parts:
-        match = item.fullmatch(part)
+        match = re.fullmatch(item, part)
         if match is None or match[1] in found:
             return {}
         found[match[1]] = match[2]
@@ -158,7 +159,7 @@ def _object(value: Any, name: str) -> dict[str, Any]:
 
 
 def _is_time(text: str) -> bool:
-    if not _ISO_TIME.fullmatch(text):
+    if not re.fullmatch(_ISO_TIME, text):
         return False
     try:
         datetime.fromisoformat(text)

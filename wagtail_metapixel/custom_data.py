@@ -115,11 +115,15 @@ def _without_sign(params: Mapping[str, Any]) -> Mapping[str, Any]:
 def _derive(data: dict[str, Any]) -> None:
     contents = data["contents"]
     if "content_ids" not in data:
-        data["content_ids"] = list(dict.fromkeys(map(itemgetter("id"), contents)))
+        data["content_ids"] = list(dict.fromkeys(map(_id_of, contents)))
     if "content_type" not in data:
         data["content_type"] = "product"
     if "num_items" not in data:
-        data["num_items"] = sum(map(itemgetter("quantity"), contents))
+        data["num_items"] = sum(map(_quantity_of, contents))
+
+
+_id_of = itemgetter("id")
+_quantity_of = itemgetter("quantity")
 
 
 def _derive_contents(data: dict[str, Any]) -> None:
@@ -196,7 +200,10 @@ def _ordinary_content(item: Any, exponent: int) -> dict[str, Any] | None:
     """Return, in one go, an item as most of them are; ``None`` means: look closer."""
     if type(item) is not dict or len(item) != 3:
         return None
-    identifier, quantity, price = item.get("id"), item.get("quantity"), item.get("item_price")
+    try:
+        identifier, quantity, price = item["id"], item["quantity"], item["item_price"]
+    except KeyError:
+        return None
     if (
         type(identifier) is str
         and type(quantity) is int
@@ -290,7 +297,8 @@ def _choice(choices: frozenset[str]) -> Reader:
 
 
 def _text(raw: Any, _exponent: int, _problems: list[Problem]) -> str | None:
-    return _cleaned(raw)
+    ordinary = type(raw) is str and raw.isascii() and raw.isprintable() and "@" not in raw
+    return raw.strip() or None if ordinary and len(raw) <= TEXT_MAX else _cleaned(raw)
 
 
 def _count(raw: Any, _exponent: int, _problems: list[Problem]) -> int:

@@ -20,12 +20,12 @@ from wagtail_metapixel.exceptions import ConfigurationError
 COMPRESSED = "injection: the page was compressed below MetaPixelMiddleware"
 
 # Whatever stands before the end of the head, a piece at a time; text between tags is passed over.
-_PIECE = re.compile(
-    rb"(?P<end></head\s*>)"
+# Compiled at its first use: most sites print the tag in their templates.
+_PIECE = (
+    rb"(?is)(?P<end></head\s*>)"
     rb"|<!--.*?(?:-->|\Z)"
     rb"|<(?P<raw>script|style|title|textarea|noscript|template)\b.*?(?:</(?P=raw)\s*>|\Z)"
-    rb"|<[a-z!/?](?:[^>\"']|\"[^\"]*(?:\"|\Z)|'[^']*(?:'|\Z))*",
-    re.IGNORECASE | re.DOTALL,
+    rb"|<[a-z!/?](?:[^>\"']|\"[^\"]*(?:\"|\Z)|'[^']*(?:'|\Z))*"
 )
 # A page out of a cache holds what its template printed for somebody else's request.
 _OURS = b'<script type="application/json" id="metapixel-config">'
@@ -59,7 +59,7 @@ def inject(response: HttpResponseBase, markup: Callable[[], str]) -> bool:
 
 
 def _end_of_head(content: bytes) -> int:
-    ends = (piece.start() for piece in _PIECE.finditer(content) if piece["end"])
+    ends = (piece.start() for piece in re.finditer(_PIECE, content) if piece["end"])
     return next(ends, -1) if b"</head" in content.lower() else -1
 
 

@@ -77,8 +77,8 @@ def match(
     for name, raw in user_data.items():
         # A dozen times per event, and nearly always one good text: no detours.
         if type(raw) is str and name in _QUICK:
-            key, to_wire = _QUICK[name]
-            value = to_wire(raw.strip() if raw.isascii() else _prepared(key, raw), region, country)
+            key, prepare, to_wire = _QUICK[name]
+            value = to_wire(raw.strip() if raw.isascii() else prepare(raw), region, country)
             if value is not None and key not in found:
                 found[key] = value
                 continue
@@ -237,19 +237,17 @@ def _unknown(name: object) -> Problem:
 
 
 def _only_country(user_data: Mapping[str, Any]) -> str | None:
+    raw = user_data.get("country")
+    if raw is None:
+        return None
     try:
-        return _country_of(user_data)
+        return country_code(raw) if type(raw) is str and len(raw) == 2 else _country_of(raw)
     except Exception:  # noqa: BLE001 - told when its turn comes
         return None
 
 
-def _country_of(user_data: Mapping[str, Any]) -> str | None:
-    """Return the code of the one country that is given, ``None`` when there is none or several."""
-    raw = user_data.get("country")
-    if raw is None:
-        return None
-    if type(raw) is str and len(raw) == 2:
-        return country_code(raw)
+def _country_of(raw: Any) -> str | None:
+    """Return the code of the one country that is given, ``None`` when there are several."""
     codes = {_value(_FIELDS["country"], item, None, None) for item in _items(raw)}
     code = codes.pop() if len(codes) == 1 else None
     return code if code and len(code) == 2 else None  # a digest says nothing here
@@ -294,10 +292,11 @@ def _text_of(entry: _Field, raw: Any) -> str | None:
 
 def _prepared(key: str, text: str) -> str:
     """Return what :func:`prepared` does, but of cookies every byte: an odd one is refused."""
-    return text.strip() if key in _BYTE_FOR_BYTE else prepared(text)
+    return _preparing(key)(text)
 
 
-_BYTE_FOR_BYTE = frozenset({"fbc", "fbp"})
+def _preparing(key: str) -> Callable[[str], str]:
+    return str.strip if key in ("fbc", "fbp") else prepared
 
 
 def _text_of_object(entry: _Field, raw: Any) -> str | None:
@@ -370,9 +369,9 @@ def _to_wire(entry: _Field) -> ToWire:
     return _remembering(entry) if entry.key in _PLACES else _hashing(entry)
 
 
-_QUICK: Mapping[str, tuple[str, ToWire]] = {
-    name: (entry.key, _to_wire(entry))
+_QUICK: Mapping[str, tuple[str, Callable[[str], str], ToWire]] = {
+    name: (entry.key, _preparing(entry.key), _to_wire(entry))
     for name, entry in _FIELDS.items()
     if entry.many or not entry.hashed
-} | {"country": ("country", _country_to_wire)}
-"""Of each name Meta's key, and what makes the wire value of one text."""
+} | {"country": ("country", prepared, _country_to_wire)}
+"""Of each name Meta's key, what prepares a text, and what makes the wire value of it."""

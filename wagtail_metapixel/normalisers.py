@@ -63,7 +63,7 @@ _EMAIL = re.compile(
 )
 _NAME_JUNK = re.compile(r"[\s!-/:-@\[-`{-~\x00-\x1f\x7f-\x9f]+")
 _ASCII_JUNK = re.compile(r"[^a-z0-9]+")
-_DASH = re.compile("[-\u2010-\u2015\u2212\uff0d]")
+_DASH = "[-\u2010-\u2015\u2212\uff0d]"
 
 
 def _email(text: str, _region: str | None, _country: str | None) -> str | None:
@@ -74,9 +74,9 @@ def _email(text: str, _region: str | None, _country: str | None) -> str | None:
 
 
 def _name(text: str, _region: str | None, _country: str | None) -> str | None:
-    text = text.lower().replace(" ", "").replace("-", "")
+    text = text.lower()
     if text.isalpha():
-        return _composed(text)
+        return text if text.isascii() else _normalize("NFC", text)
     text = _composed(_NAME_JUNK.sub("", text))
     return text if text.isalnum() or any(map(str.isalnum, text)) else None
 
@@ -100,7 +100,7 @@ def _state(text: str, region: str | None, country: str | None) -> str | None:
 
 def _zip(text: str, _region: str | None, country: str | None) -> str | None:
     if not text.isascii():
-        text = _DASH.sub("-", ascii_digits(text))
+        text = re.sub(_DASH, "-", ascii_digits(text))
     code = text.lower()
     if not code[0].isdecimal():
         code = _without_mark(code, country)
@@ -119,7 +119,7 @@ def _without_mark(code: str, country: str | None) -> str:
     Letters that are no country belong to the postcode, and so does what stands behind their dash:
     ``VLT-1117`` in Malta.
     """
-    mark = _MARK.match(code)
+    mark = re.match(_MARK, code)
     if mark and _is_mark(mark[1], code[mark.end() :], country):
         return code[mark.end() :]
     head, _dash, rest = code.partition("-")
@@ -130,15 +130,16 @@ def _without_mark(code: str, country: str | None) -> str:
 
 def _is_mark(head: str, rest: str, country: str | None) -> bool:
     if country is None:
-        return head in _MARKS and bool(_FOUR_OR_FIVE_DIGITS.fullmatch(rest))
+        return head in _MARKS and bool(re.fullmatch(_FOUR_OR_FIVE_DIGITS, rest))
     # Americans write their state in front.
     return country in (_MARKS.get(head), _THREE_LETTERS.get(head)) or (
         country == "us" and len(head) == 2
     )
 
 
-_MARK = re.compile(r"([a-z]{1,3})(?:\s*-\s*|\s+)(?=[0-9])")
-_FOUR_OR_FIVE_DIGITS = re.compile(r"(?:[0-9][ -]?){3,4}[0-9]|[0-9]{4,5}-[0-9]{3,4}")
+# Compiled at their first use: most postcodes begin with a digit.
+_MARK = r"([a-z]{1,3})(?:\s*-\s*|\s+)(?=[0-9])"
+_FOUR_OR_FIVE_DIGITS = r"(?:[0-9][ -]?){3,4}[0-9]|[0-9]{4,5}-[0-9]{3,4}"
 # Only where postcodes are digits: not Great Britain, Ireland, Malta, Bermuda or Canada.
 _MARKED_COUNTRIES = """
     at:aut be:bel bg:bgr ch:che cz:cze de:deu dk:dnk ee:est es:esp fi:fin fr:fra gr:grc hr:hrv
@@ -173,12 +174,13 @@ def _letters_and_digits(text: str) -> str:
 # Gender and birth
 
 _GENDERS = {"f": "f", "female": "f", "woman": "f", "m": "m", "male": "m", "man": "m"}
-_COMPACT = re.compile(r"(?P<year>[0-9]{4})(?P<first>[0-9]{2})(?P<second>[0-9]{2})")
-_YEAR_FIRST = re.compile(
+# Compiled at their first use: few shops ask for it.
+_COMPACT = r"(?P<year>[0-9]{4})(?P<first>[0-9]{2})(?P<second>[0-9]{2})"
+_YEAR_FIRST = (
     r"(?P<year>[0-9]{4})(?P<sign>[-./ ])(?P<first>[0-9]{1,2})(?P=sign)(?P<second>[0-9]{1,2})"
     r"(?:[T ][0-2][0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?)?"
 )
-_YEAR_LAST = re.compile(
+_YEAR_LAST = (
     r"(?P<first>[0-9]{1,2})(?P<sign>[-./ ])(?P<second>[0-9]{1,2})(?P=sign)(?P<year>[0-9]{4})"
 )
 
@@ -188,11 +190,12 @@ def _gender(text: str, _region: str | None, _country: str | None) -> str | None:
 
 
 def _date_of_birth(text: str, _region: str | None, _country: str | None) -> str | None:
-    parts = _YEAR_FIRST.fullmatch(text) or _COMPACT.fullmatch(text) or _YEAR_LAST.fullmatch(text)
+    year_first = re.fullmatch(_YEAR_FIRST, text) or re.fullmatch(_COMPACT, text)
+    parts = year_first or re.fullmatch(_YEAR_LAST, text)
     if parts is None:
         return None
     first, second = int(parts["first"]), int(parts["second"])
-    if parts.re is _YEAR_LAST and first != second:
+    if not year_first and first != second:
         if first > 12 or (second <= 12 and parts["sign"] == "."):
             first, second = second, first  # with dots the day comes first everywhere
         elif second <= 12:

@@ -59,20 +59,21 @@ _HEAD = b'{"partner_agent":%b,' % dump(PARTNER_AGENT)
 
 def server_event(event: Event) -> bytes:
     """Return the server event without ``user_data``, as JSON bytes."""
+    name, event_id, event_time, custom_data, action_source, address, referrer, options = event
     body: dict[str, Any] = {
-        "event_name": event.event_name,
-        "event_time": event.event_time,
-        "event_id": event.event_id,
-        "action_source": event.action_source,
+        "event_name": name,
+        "event_time": event_time,
+        "event_id": event_id,
+        "action_source": action_source,
     }
-    if event.event_source_url:
-        body["event_source_url"] = event.event_source_url
-    if event.referrer_url:
-        body["referrer_url"] = event.referrer_url
-    if event.custom_data:
-        body["custom_data"] = event.custom_data
-    if event.options:
-        body.update(event.options)
+    if address:
+        body["event_source_url"] = address
+    if referrer:
+        body["referrer_url"] = referrer
+    if custom_data:
+        body["custom_data"] = custom_data
+    if options:
+        body.update(options)
     return dump(body)
 
 

@@ -25,13 +25,14 @@ UNCERTAIN = (
 DIGITS_MAX = 15
 """Of the longest number there is (ITU-T E.164), without its +."""
 
-_EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension|n)?\.?|x|#)[\s.:=]*[0-9]{1,7}$", re.IGNORECASE)
-_LETTER = re.compile(r"[^\W\d_]|@")
+# Compiled at their first use: a number that begins with its + needs none of them.
+_EXTENSION = r"(?i)[\s,;]*(?:ext(?:ension|n)?\.?|x|#)[\s.:=]*[0-9]{1,7}$"
+_LETTER = r"[^\W\d_]|@"
 # A pause before an extension, or between two numbers: what comes after it cannot be told apart.
-_PAUSE = re.compile("[,;*#\uff0c\uff1b\u060c\u3001]")
-_NOT_DIGITS = re.compile(r"[^0-9]+")
-_SCHEME = re.compile(r"tel:[\s/]*", re.IGNORECASE)
-_PLUS = re.compile(r"[\s(]*[+\uff0b]")
+_PAUSE = "[,;*#\uff0c\uff1b\u060c\u3001]"
+_NOT_DIGITS = r"[^0-9]+"
+_SCHEME = r"(?i)tel:[\s/]*"
+_PLUS = r"[\s(]*[+\uff0b]"
 _SIGNS = b" ()-./"
 _TRUNK_ZERO = re.compile(r"\(\s*0\s*\)")
 _ZERO_STAYS = frozenset({"39", "378", "379"})
@@ -48,10 +49,10 @@ def normalise_phone(text: str, region: str | None, country: str | None) -> str |
         # A zero in brackets is dialled at home only.
         if digits.isdecimal() and not ("(" in text and _TRUNK_ZERO.search(text)):
             return _of_a_length(digits)
-    text = _EXTENSION.sub("", ascii_digits(_without_scheme(text)))
-    if _LETTER.search(text) or _PAUSE.search(text):
+    text = re.sub(_EXTENSION, "", ascii_digits(_without_scheme(text)))
+    if re.search(_LETTER, text) or re.search(_PAUSE, text):
         return None
-    digits = text if text.isdecimal() else _NOT_DIGITS.sub("", text)
+    digits = text if text.isdecimal() else re.sub(_NOT_DIGITS, "", text)
     if _is_international(text, digits):
         known = bool(region or country)
         return _of_a_length(_without_trunk_zero(text, digits, known=known))
@@ -71,7 +72,7 @@ def phone_doubt(text: str, value: str, region: str | None, country: str | None) 
     if HAS_PHONENUMBERS and (region or country):
         return None
     text = ascii_digits(_without_scheme(text))
-    digits = _NOT_DIGITS.sub("", text)
+    digits = re.sub(_NOT_DIGITS, "", text)
     if _is_international(text, digits):
         return None
     return UNCERTAIN if digits.startswith("0") or region is not None or country else None
@@ -90,11 +91,11 @@ def _of_a_length(digits: str) -> str | None:
 
 
 def _without_scheme(text: str) -> str:
-    return _SCHEME.sub("", text, count=1) if text[0] in "tT" else text
+    return re.sub(_SCHEME, "", text, count=1) if text[0] in "tT" else text
 
 
 def _is_international(text: str, digits: str) -> bool:
-    return digits.startswith("00") or bool(_PLUS.match(text))
+    return digits.startswith("00") or bool(re.match(_PLUS, text))
 
 
 def _without_trunk_zero(text: str, digits: str, *, known: bool) -> str:
@@ -106,7 +107,7 @@ def _without_trunk_zero(text: str, digits: str, *, known: bool) -> str:
     zero = _TRUNK_ZERO.search(text) if "(" in text else None
     if zero is None:
         return digits
-    code = _NOT_DIGITS.sub("", text[: zero.start()]).lstrip("0")
+    code = re.sub(_NOT_DIGITS, "", text[: zero.start()]).lstrip("0")
     if not 1 <= len(code) <= 3:  # something else stands in front of it, too
         return digits
     if code == "44" and not known:
@@ -114,7 +115,7 @@ def _without_trunk_zero(text: str, digits: str, *, known: bool) -> str:
     number = _valid(f"+{digits.lstrip('0')}", None) if HAS_PHONENUMBERS else None
     if number:
         return _digits_of(number)
-    return digits if code in _ZERO_STAYS else code + _NOT_DIGITS.sub("", text[zero.end() :])
+    return digits if code in _ZERO_STAYS else code + re.sub(_NOT_DIGITS, "", text[zero.end() :])
 
 
 @cache

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 NAME_MAX = 100
 """Characters; no country has a longer name."""
 
 
+@lru_cache(maxsize=512)
 def country_code(text: str) -> str | None:
     """Return the lower-case ISO 3166-1 code of a country, ``None`` when the text names none.
 

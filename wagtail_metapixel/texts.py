@@ -19,8 +19,9 @@ from wagtail_metapixel.exceptions import RefusedError, TakenError
 ID_MAX = 100
 """Characters of a product id; Meta's catalogue has no longer ones."""
 
-_BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
-_INVISIBLE = re.compile(
+# Compiled at their first use, for the rare text that holds something unprintable.
+_BREAKS = "[\t-\r\x1c-\x1f\x85\u2028\u2029]+"
+_INVISIBLE = (
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e"
     "\u2060-\u2064\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]+"
 )
@@ -61,7 +62,7 @@ def identifier(raw: Any) -> str | None:
 
 def _visible(text: str) -> str:
     if not text.isprintable():
-        text = _INVISIBLE.sub("", _BREAKS.sub(" ", text))
+        text = re.sub(_INVISIBLE, "", re.sub(_BREAKS, " ", text))
     return unicodedata.normalize("NFC", text)
 
 
