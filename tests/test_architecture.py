@@ -43,7 +43,7 @@ FLOORS: list[set[str]] = [
     {"consent"},
     {"browser", "outbox", "graph_api", "injection", "limits"},
     {"recording", "site_diagnostics", "echo_probe"},
-    {"tracking", "collecting", "capturing", "delivery", "privacy", "declarations"},
+    {"tracking", "collecting", "capturing", "delivery", "privacy", "declarations", "door"},
     {
         "integrations", "templatetags", "jinja2tags", "middleware", "mixins", "views", "urls",
         "diagnostics", "testing",

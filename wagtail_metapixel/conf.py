@@ -37,6 +37,8 @@ DEFAULTS: Mapping[str, Any] = {
     "TRUSTED_PROXIES": 0,
     "CONSENT_PROVIDER": "",
     "CONTENT_ID_FUNCTION": "",
+    "USER_DATA_FUNCTION": "",
+    "COOKIE_DOMAIN": "",
     "INJECT": False,
     "REQUEST_TIMEOUT": 10.0,
     "POLL_INTERVAL": 1.0,
@@ -46,6 +48,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """Every setting with its default."""
 
+_DOMAIN = re.compile(r"\.?[a-z0-9.-]{1,253}|")
 _VERSION = re.compile(r"v\d{1,3}\.\d{1,2}")
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
@@ -204,6 +207,19 @@ def function(name: str) -> Callable[..., Any] | None:
     if not callable(found):
         raise ConfigurationError(f'{SETTING}["{name}"] has to be the dotted path of a function.')
     return cast(Callable[..., Any], found)
+
+
+def cookie_domain() -> str | None:
+    """Return the domain of our own cookies; ``None``: each host keeps its own.
+
+    Where nothing is set, that of Django's session cookie: a shop on several hosts has set it.
+    """
+    domain = get("COOKIE_DOMAIN") or settings.SESSION_COOKIE_DOMAIN or ""
+    if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain.lower()):
+        raise ConfigurationError(
+            f'{SETTING}["COOKIE_DOMAIN"] has to be a domain, like "example.com".'
+        )
+    return domain.lower().lstrip(".") or None
 
 
 def count(name: str) -> int:

@@ -20,6 +20,8 @@ _READERS: Mapping[str, Callable[[], Any]] = {
     "TRUSTED_PROXIES": conf.trusted_proxies,
     "CONSENT_PROVIDER": lambda: conf.function("CONSENT_PROVIDER"),
     "CONTENT_ID_FUNCTION": lambda: conf.function("CONTENT_ID_FUNCTION"),
+    "USER_DATA_FUNCTION": lambda: conf.function("USER_DATA_FUNCTION"),
+    "COOKIE_DOMAIN": conf.cookie_domain,
     "INJECT": lambda: conf.flag("INJECT"),
     "REQUEST_TIMEOUT": lambda: conf.seconds("REQUEST_TIMEOUT"),
     "POLL_INTERVAL": lambda: conf.seconds("POLL_INTERVAL"),

@@ -101,7 +101,19 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
     consent_statement = models.TextField(
         _("why no consent is needed"),
         blank=True,
-        help_text=_("Only when consent is not required: say on what ground. Kept for the record."),
+        help_text=_(
+            "Only when consent is not required, or not before the script is loaded: say on what "
+            "ground. Kept for the record."
+        ),
+    )
+    load_before_consent = models.BooleanField(
+        _("load Meta's script before the answer"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Meta's script is loaded at once and told to wait; it is given no event before the "
+            "visitor agrees. Only where no opt-in is needed: say why below."
+        ),
     )
     respect_gpc = models.BooleanField(
         _("treat Global Privacy Control as a refusal"),
@@ -133,6 +145,25 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         blank=True,
         validators=[RegexValidator(r"\A[A-Z]{2}\Z", _("Two capital letters, like DE."))],
         help_text=_("Two letters, like DE. Numbers without a country code are read as from there."),
+    )
+    browser_matching = models.JSONField(
+        _("fields told by the browser"),
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text=_(
+            "Of visitors who are signed in and gave their consent: tells these as SHA-256 hashes, "
+            "in the browser and from the server. None ticked tells none."
+        ),
+    )
+    automatic_events = models.BooleanField(
+        _("Meta's automatic events"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Lets Meta's script report clicks and read pages by itself. What it reports has no "
+            "copy from the server, and no list of events holds it back."
+        ),
     )
     page_view_mirror = models.CharField(
         _("page views from the server"),
@@ -441,6 +472,24 @@ class VisitorRecord(models.Model):
 
     def __str__(self) -> str:
         return f"visitor of {self.key_digest}"
+
+
+class WithheldOrder(models.Model):
+    """A fact was reported while nobody had answered yet. Says when, and nothing of the person.
+
+    What a grant on the thank-you page needs to complete it. Appended to, never replaced.
+    """
+
+    event_id = models.CharField(max_length=64)
+    site_pk = models.PositiveIntegerField()
+    happened_at = models.DateTimeField()
+    withheld_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["event_id"], name="metapixel_withheld_order")]
+
+    def __str__(self) -> str:
+        return self.event_id
 
 
 class AnsweredTicket(models.Model):

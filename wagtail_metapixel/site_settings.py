@@ -84,6 +84,10 @@ class SiteConfig(NamedTuple):
     limited_data_use: bool = False
     advanced_matching: bool = False
     phone_region: str = ""
+    browser_matching: tuple[str, ...] = ()
+    """Meta's keys that are told of signed-in visitors, on both channels."""
+    automatic_events: bool = False
+    load_before_consent: bool = False
     page_view_mirror: str = PageViewMirror.ALL
     html_attributes: bool = False
     single_page: bool = False
@@ -243,6 +247,9 @@ def _site_config(site: Site, row: MetaPixelSettings | None) -> SiteConfig:
         limited_data_use=row.limited_data_use,
         advanced_matching=row.advanced_matching,
         phone_region=row.phone_region,
+        browser_matching=tuple(row.browser_matching),
+        automatic_events=row.automatic_events,
+        load_before_consent=row.load_before_consent and bool(row.consent_statement.strip()),
         page_view_mirror=row.page_view_mirror,
         html_attributes=row.html_attributes,
         single_page=row.single_page,

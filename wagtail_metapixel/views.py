@@ -1,27 +1,19 @@
 """The five addresses a browser talks to. Harmless by construction.
 
-No form token stands in a cached page, so none is asked for: each request has to come from our own
-pages (same origin), is small, is answered with ``no-store``, and can say nothing that matters.
 Prices come from our own signature, the address and the agent from the request, action events not
-at all. A refused request touches no database and sets no cookie; nothing here ever answers 500.
+at all; what each request has to pass stands in :mod:`wagtail_metapixel.door`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
-from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.http.request import RawPostDataException
-from django.utils.cache import patch_cache_control
-from django.views.decorators.csrf import csrf_exempt
+from django.http import HttpResponse, JsonResponse
 
 from wagtail_metapixel import (
     addresses,
@@ -43,16 +35,13 @@ from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.collecting import Declared
 from wagtail_metapixel.consent import Choice, Decision, Reason
 from wagtail_metapixel.custom_data import build_custom_data
+from wagtail_metapixel.door import Body, Call, RefusedRequestError, door
 from wagtail_metapixel.identifiers import Fbc, Fbp
 from wagtail_metapixel.models import OutboxEvent
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, Visitor
 
-logger = logging.getLogger("wagtail_metapixel")
-
-BODY_BYTES = 8192
 EVENTS_MAX = 20
-DEPTH_MAX = 6
 CONSENT_SECONDS = 180 * 24 * 3600
 META_COOKIE_SECONDS = 90 * 24 * 3600
 ECHO_WINDOW = timedelta(minutes=30)
@@ -63,71 +52,23 @@ UNSIGNED_TEXTS = ("content_name", "content_category")
 UNSIGNED_TEXT_MAX = 100
 """What may be said beside them, and in how many characters."""
 
-_CONTENT_TYPES = frozenset({"application/json", "text/plain"})
 _UUID4 = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}")
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 _DOMAIN = re.compile(r"[a-z0-9.-]{1,253}")
 
-Body = dict[str, Any]
-View = Callable[[HttpRequest], HttpResponse]
-
-
-class _RefusedError(Exception):
-    """A request that is turned away, with its status and a word for the counters."""
-
-    def __init__(self, status: int, word: str) -> None:
-        super().__init__(word)
-        self.status = status
-        self.word = word
-
-
-def _door(
-    answer: Callable[[Capture, SiteConfig, Body], HttpResponse], *, is_choice: bool = False
-) -> View:
-    """Make a view of ``answer``: checks at the door, ``no-store`` on the way out, never a 500.
-
-    ``is_choice``: it takes a visitor's answer, which no traffic of others may keep out.
-    """
-
-    @csrf_exempt
-    @functools.wraps(answer)
-    def view(request: HttpRequest) -> HttpResponse:
-        try:
-            held = visitor.capture(request)
-            site = _own_site(held)
-            _same_origin(held)
-            _within_limits(held, site, is_choice=is_choice)
-            response = answer(held, site, _body(request))
-        except _RefusedError as refused:
-            counters.add(counters.Item(counters.REFUSED, refused.word))
-            response = HttpResponse(status=refused.status)
-            if refused.status == 405:
-                response["Allow"] = "POST"
-        except Exception as error:  # noqa: BLE001 - a public address that never answers 500
-            logger.error("%s failed: %s", answer.__name__, type(error).__name__)
-            counters.add(counters.Item(counters.FAILED, type(error).__name__))
-            response = HttpResponse(status=204)
-        patch_cache_control(response, private=True, no_store=True)
-        return response
-
-    # Cached pages are for strangers too, so LoginRequiredMiddleware has to let these through;
-    # and our writes bring their own short transactions.
-    view.login_required = False  # type: ignore[attr-defined]
-    return transaction.non_atomic_requests(view)
-
-
 # collect/: the server half of page events
 
 
-@_door
-def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
+@door
+def collect(call: Call) -> HttpResponse:
     """Record the page events of one view and keep the first-party ids alive."""
+    _request, held, site, body = call
     told = body.get("events")
     if not isinstance(told, list) or not 1 <= len(told) <= EVENTS_MAX:
-        raise _RefusedError(400, "collect: no events")
+        raise RefusedRequestError(400, "collect: no events")
     declared = list(_declared(told, site))
     if not declared:
-        raise _RefusedError(400, "collect: no event of ours")
+        raise RefusedRequestError(400, "collect: no event of ours")
     decision = consent.decide(site, None, held=held)
     response = HttpResponse(status=204)
     if not decision.allowed:
@@ -138,7 +79,7 @@ def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
         for event in declared:
             recording.withheld(event.event_name, site, Reason.CROWDED)
         return response
-    person = _browser_visitor(held, site, decision, body)
+    person = _browser_visitor(call, decision)
     wanted = [
         event
         for event in declared
@@ -147,7 +88,7 @@ def collect(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
     if wanted:
         failed = body.get("pixel") == "failed"
         collecting.collect(wanted, person, decision, site, pixel_failed=failed)
-    _keep_meta_cookies(response, held, person, body)
+    _keep_meta_cookies(response, call, person)
     return response
 
 
@@ -197,23 +138,25 @@ def _signed(text: Any, signature: Any, site: SiteConfig) -> Body | None:
     return json.loads(text) if ours else None
 
 
-def _browser_visitor(held: Capture, site: SiteConfig, decision: Decision, body: Body) -> Visitor:
+def _browser_visitor(call: Call, decision: Decision) -> Visitor:
     """Return the visitor, with the page and the first-party ids as the browser told them."""
-    person = visitor.read(held, site, consent=decision.choice, consent_proof=decision.proof)
-    fbp, fbc = Fbp.parse(_text(body, "fbp")), Fbc.parse(_text(body, "fbc"))
-    url = _text(body, "url")
-    own = visitor.host_of(url) in site.own_hosts
+    person = visitor.read(
+        call.held, call.site, consent=decision.choice, consent_proof=decision.proof
+    )
+    fbp, fbc = Fbp.parse(call.text("fbp")), Fbc.parse(call.text("fbc"))
+    url = call.text("url")
+    own = visitor.host_of(url) in call.site.own_hosts
     return person._replace(
         url=(addresses.clean_url(url, keep_query=None) or "") if own else person.url,
-        referrer=addresses.clean_url(_text(body, "referrer"), keep_query=None) or "",
+        referrer=addresses.clean_url(call.text("referrer"), keep_query=None) or "",
         fbp=str(fbp) if fbp else person.fbp,
         fbc=str(fbc) if fbc else person.fbc,
     )
 
 
-def _keep_meta_cookies(response: HttpResponse, held: Capture, person: Visitor, body: Body) -> None:
+def _keep_meta_cookies(response: HttpResponse, call: Call, person: Visitor) -> None:
     # Set by a server, a cookie lives as long as it says; Safari cuts those of scripts to 7 days.
-    domain = _text(body, "domain").lower()
+    domain, held = call.text("domain").lower(), call.held
     inside = domain and (held.host == domain or held.host.endswith(f".{domain}"))
     for name, value in (("_fbp", person.fbp), ("_fbc", person.fbc)):
         if value:
@@ -231,14 +174,15 @@ def _keep_meta_cookies(response: HttpResponse, held: Capture, person: Visitor, b
 # echo/: an event that did not fit into its cookie
 
 
-@_door
-def echo(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
+@door
+def echo(call: Call) -> HttpResponse:
     """Return the browser copies of the asked ids, none older than half an hour."""
+    _request, held, site, body = call
     if body.get("probe") is True:
         return _probe(held)
     asked = body.get("ids")
     if not isinstance(asked, list) or len(asked) > EVENTS_MAX:
-        raise _RefusedError(400, "echo: no ids")
+        raise RefusedRequestError(400, "echo: no ids")
     ids = [item for item in asked if isinstance(item, str) and _EVENT_ID.fullmatch(item)]
     if not ids or not consent.decide(site, None, held=held).allowed:
         return JsonResponse({"events": []})
@@ -266,22 +210,23 @@ def _copies(rows: Iterable[OutboxEvent]) -> list[dict[str, Any]]:
 # ticket/: the thank-you page asks for its twin
 
 
-@_door
-def ticket(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
+@door
+def ticket(call: Call) -> HttpResponse:
     """Answer a thank-you page once: the event, or "not paid yet", or nothing."""
+    site = call.site
     claims = keys.read_ticket(
-        _text(body, "ticket"), site.site_pk, max_age=declarations.TICKET_SECONDS
+        call.text("ticket"), site.site_pk, max_age=declarations.TICKET_SECONDS
     )
     if claims is None:
-        raise _RefusedError(400, "ticket: not ours or too old")
-    decision = consent.decide(site, None, held=held)
+        raise RefusedRequestError(400, "ticket: not ours or too old")
+    decision = consent.decide(site, None, held=call.held)
     if not decision.allowed:
         return HttpResponse(status=204)
     event_id, using = str(claims["i"]), outbox.alias()
     if not outbox.is_recorded(event_id, site.site_pk, using=using):
         return JsonResponse({"wait": True})
     rows = outbox.recorded([event_id], site.site_pk, newer_than=TICKET_WINDOW, using=using)
-    person = _browser_visitor(held, site, decision, body)
+    person = _browser_visitor(call, decision)
     if not _is_the_buyer(person, rows) or not outbox.first_to_tell(event_id, using=using):
         return HttpResponse(status=204)
     return JsonResponse({"event": _copies(rows)[0]})
@@ -295,13 +240,13 @@ def _is_the_buyer(person: Visitor, rows: Iterable[OutboxEvent]) -> bool:
 # consent/: our own tool's answer
 
 
-@functools.partial(_door, is_choice=True)
-def consent_choice(held: Capture, site: SiteConfig, body: Body) -> HttpResponse:
+@functools.partial(door, is_choice=True)
+def consent_choice(call: Call) -> HttpResponse:
     """Keep the visitor's answer in our cookie, with proof; stop what waits on withdrawal."""
-    choice = _text(body, "choice")
+    choice, held, site = call.text("choice"), call.held, call.site
     asks = site.consent_provider == ConsentProvider.COOKIE
     if choice not in ({"granted", "denied", "withdrawn"} if asks else {"withdrawn"}):
-        raise _RefusedError(400, "consent: no choice")
+        raise RefusedRequestError(400, "consent: no choice")
     response = HttpResponse(status=204)
     if choice == "withdrawn" or (choice == "denied" and _has_granted(held, site)):
         person = visitor.read(held, site, consent=Choice.DENIED, consent_proof="")
@@ -330,79 +275,7 @@ def _has_granted(held: Capture, site: SiteConfig) -> bool:
 # choice/: the answer in a cookie that no script may read
 
 
-@_door
-def choice(held: Capture, site: SiteConfig, _body: Body) -> HttpResponse:
+@door
+def choice(call: Call) -> HttpResponse:
     """Tell the browser what stands in its own cookie of the site's consent tool."""
-    return JsonResponse({"choice": consent.ask_tool(held, site)})
-
-
-# Checks at the door
-
-
-def _own_site(held: Capture) -> SiteConfig:
-    if held.method != "POST":
-        raise _RefusedError(405, "not a POST")
-    site = held.site()
-    if site is None:
-        raise _RefusedError(404, "no site")
-    if visitor.OFF_COOKIE in held.cookies:
-        raise _RefusedError(204, "staff")
-    return site
-
-
-def _same_origin(held: Capture) -> None:
-    fetch_site = held.header("Sec-Fetch-Site")
-    if fetch_site and fetch_site != "same-origin":
-        raise _RefusedError(403, "another origin")
-    origin = held.header("Origin") or held.header("Referer")
-    if not origin and not fetch_site:
-        raise _RefusedError(403, "no origin")
-    if origin and not _is_own_origin(origin, held):
-        raise _RefusedError(403, "another origin")
-
-
-def _within_limits(held: Capture, site: SiteConfig, *, is_choice: bool) -> None:
-    if whose := limits.exceeded(held, site, is_choice=is_choice):
-        raise _RefusedError(429, f"too many requests of one {whose} in a minute")
-
-
-def _is_own_origin(origin: str, held: Capture) -> bool:
-    # The scheme is not compared: behind a proxy that ends TLS, ours may be the wrong one.
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and parts.netloc.lower() == held.netloc
-
-
-def _body(request: HttpRequest) -> Body:
-    if (request.content_type or "").lower() not in _CONTENT_TYPES:
-        raise _RefusedError(415, "content type")
-    try:
-        length = int(request.META.get("CONTENT_LENGTH") or -1)
-    except ValueError:
-        length = -1
-    if length < 0:
-        raise _RefusedError(411, "no length")
-    if length > BODY_BYTES:
-        raise _RefusedError(413, "too long")
-    try:
-        # Decoded here: json.loads would guess UTF-16 and forgive a byte order mark.
-        parsed = json.loads(request.body.decode())
-    except (ValueError, RecursionError, RawPostDataException, OSError):
-        raise _RefusedError(400, "not JSON") from None
-    if not isinstance(parsed, dict) or _is_deeper(parsed, DEPTH_MAX):
-        raise _RefusedError(400, "not a flat object")
-    return parsed
-
-
-def _is_deeper(value: Any, depth: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return depth == 0 or any(_is_deeper(item, depth - 1) for item in inner)
-
-
-def _text(body: Body, name: str) -> str:
-    value = body.get(name)
-    return value if isinstance(value, str) and len(value) <= 4096 else ""
+    return JsonResponse({"choice": consent.ask_tool(call.held, call.site)})
