@@ -22,6 +22,7 @@ def main() -> None:
             build_event,
             commit_to_receipt,
             import_cost,
+            main_thread,
             memory,
             page_cost,
             script_size,
@@ -29,7 +30,15 @@ def main() -> None:
 
         print(f"Python {platform.python_version()}, Django {django.__version__}", end=", ")
         print(f"{os.cpu_count()} cores, {sys.platform}")
-        every = (script_size, import_cost, build_event, memory, page_cost, commit_to_receipt)
+        every = (
+            script_size,
+            import_cost,
+            build_event,
+            memory,
+            page_cost,
+            commit_to_receipt,
+            main_thread,
+        )
         for benchmark in every:
             print()
             for line in benchmark.report():

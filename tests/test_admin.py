@@ -15,6 +15,7 @@ from wagtail.test.utils.form_data import inline_formset, nested_form_data
 
 from tests.factories import PIXEL_ID, TOKEN, PixelFactory, SettingsFactory, SiteFactory
 from wagtail_metapixel import outbox, site_settings
+from wagtail_metapixel.choices import MatchingField
 from wagtail_metapixel.models import Dataset, MetaPixel, MetaPixelSettings
 
 pytestmark = pytest.mark.django_db
@@ -314,6 +315,30 @@ def test_limited_data_use_and_the_tag_manager_are_switched_on(admin_client, site
     assert (saved.limited_data_use, saved.data_layer) == (True, True)
 
 
+def test_fields_told_by_the_browser_are_ticked(admin_client, site):
+    saves(admin_client, site, {**form(row()), "browser_matching": ["em", "external_id"]})
+    assert site_settings.current().site(site.pk).browser_matching == ("em", "external_id")
+    tree = BeautifulSoup(html_of(admin_client, site), "html.parser")
+    boxes = tree.select("input[type=checkbox][name=browser_matching]")
+    assert [box["value"] for box in boxes if box.has_attr("checked")] == ["em", "external_id"]
+    assert tuple(box["value"] for box in boxes) == tuple(MatchingField.values)
+    saves(admin_client, site, form())
+    assert site_settings.current().site(site.pk).browser_matching == ()
+
+
+def test_what_meta_does_not_match_by_cannot_be_ticked():
+    data = QueryDict(mutable=True)
+    data.update({**form(row()), "browser_matching": "client_ip_address"})
+    assert "client_ip_address" in complaints(data)
+
+
+def test_metas_automatic_events_are_off_until_they_are_chosen(admin_client, site):
+    saves(admin_client, site, form(row()))
+    assert site_settings.current().site(site.pk).automatic_events is False
+    saves(admin_client, site, form(automatic_events="on"))
+    assert site_settings.current().site(site.pk).automatic_events is True
+
+
 def test_a_pixel_can_be_taken_away(admin_client, pixel):
     saves(admin_client, pixel.settings.site, form(stored(pixel, DELETE="1"), initial=1))
     assert not MetaPixel.objects.exists()
@@ -327,6 +352,16 @@ def test_a_pixel_can_be_taken_away(admin_client, pixel):
 def test_not_required_wants_the_owners_word_for_it(statement):
     data = form(consent_provider="not_required", consent_statement=statement)
     assert complaints(data) == "Say why visitors of this site need not be asked."
+
+
+def test_loading_before_the_answer_wants_the_owners_word_for_it():
+    data = form(load_before_consent="on", consent_statement=" ")
+    assert complaints(data) == "Say why Meta's script may be loaded before the visitor agrees."
+
+
+def test_loading_before_the_answer_is_kept_with_it(admin_client, site):
+    saves(admin_client, site, form(load_before_consent="on", consent_statement="Firms only."))
+    assert MetaPixelSettings.objects.get().load_before_consent
 
 
 def test_not_required_with_the_owners_word_is_kept(admin_client, site):

@@ -176,6 +176,12 @@ def test_a_thread_on_a_deferred_sqlite_is_a_warning_with_the_line_to_add(
 DJANGO = "django.middleware.csp.ContentSecurityPolicyMiddleware"
 
 
+WHERE_NONE = (
+    "Where no page loads Meta's script (each pixel sends from the server only, or events go to the "
+    'tag manager), silence it: SILENCED_SYSTEM_CHECKS = ["metapixel.W006"].'
+)
+
+
 @pytest.fixture
 def with_csp(settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, DJANGO]
@@ -195,15 +201,15 @@ def test_each_directive_that_lacks_a_source_is_a_warning_with_the_line_to_write(
     assert [(m.msg, m.hint) for m in messages] == [
         (
             "SECURE_CSP lacks https://www.facebook.com in img-src.",
-            """Write: "img-src": ["'self'", "https://www.facebook.com"],""",
+            f"""Write: "img-src": ["'self'", "https://www.facebook.com"],\n{WHERE_NONE}""",
         ),
         (
             "SECURE_CSP lacks https://www.facebook.com in frame-src.",
-            """Write: "frame-src": ["https://www.facebook.com"],""",
+            f"""Write: "frame-src": ["https://www.facebook.com"],\n{WHERE_NONE}""",
         ),
         (
             "SECURE_CSP lacks https://www.facebook.com in form-action.",
-            """Write: "form-action": ["'self'", "https://www.facebook.com"],""",
+            f"""Write: "form-action": ["'self'", "https://www.facebook.com"],\n{WHERE_NONE}""",
         ),
     ]
 
@@ -219,7 +225,16 @@ def test_strict_dynamic_and_trusted_types_have_warnings_of_their_own(with_csp):
     assert sorted(messages) == ["metapixel.W007", "metapixel.W008"]
     assert "nonce" in messages["metapixel.W007"].msg
     assert """["'nonce-abc'", "'self'", "https://connect""" in messages["metapixel.W007"].hint
-    assert messages["metapixel.W008"].hint == 'Write: "trusted-types": ["shop", "metapixel"],'
+    write, silence = messages["metapixel.W008"].hint.split("\n")
+    assert write == 'Write: "trusted-types": ["shop", "metapixel"],'
+    assert silence.endswith('SILENCED_SYSTEM_CHECKS = ["metapixel.W008"].')
+
+
+def test_a_source_of_our_own_files_is_never_to_be_silenced(with_csp):
+    with_csp.SECURE_CSP = {"connect-src": ["https://connect.facebook.net"]}
+    [message] = checks.check_csp()
+    assert "lacks 'self' and" in message.msg
+    assert "SILENCED" not in message.hint
 
 
 @pytest.mark.parametrize("policy", [None, {}, {"SECURE_CSP_REPORT_ONLY": {"img-src": ["'none'"]}}])
@@ -238,3 +253,26 @@ def test_the_check_of_the_policy_is_silent_while_a_setting_cannot_be_used(given,
 def test_the_check_of_the_policy_is_registered_and_asks_no_database(with_csp):
     with_csp.SECURE_CSP = {"img-src": ["'none'"]}
     assert [m for m in django_checks.run_checks() if m.id == "metapixel.W006"]
+
+
+# The limits
+
+
+@pytest.mark.parametrize(
+    ("backend", "fact"),
+    [
+        ("dummy.DummyCache", "counted nowhere"),
+        ("locmem.LocMemCache", "counted by each process for itself"),
+    ],
+)
+def test_a_deployment_is_told_of_a_cache_that_is_too_weak_for_the_limits(settings, backend, fact):
+    settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
+    assert fact in found(checks.check_cache)["metapixel.W009"].msg
+    told = django_checks.run_checks(include_deployment_checks=True)
+    assert "metapixel.W009" in {message.id for message in told}
+
+
+@pytest.mark.parametrize("backend", ["db.DatabaseCache", "redis.RedisCache", "filebased.X"])
+def test_a_cache_that_processes_share_is_good_enough(settings, backend):
+    settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
+    assert checks.check_cache() == []

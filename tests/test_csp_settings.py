@@ -57,6 +57,13 @@ def test_a_page_needs_metas_hosts_and_its_own():
     assert needed() == {name: set(sources) for name, sources in ALL_OF_METAS.items()}
 
 
+@pytest.mark.parametrize("static_url", ["/static/", "https://cdn.example/static/"])
+def test_a_page_without_metas_script_needs_its_own_files_and_addresses_only(settings, static_url):
+    settings.STATIC_URL = static_url
+    files = "'self'" if static_url == "/static/" else "https://cdn.example"
+    assert csp_settings.as_text(meta_script=False) == f"script-src {files}; connect-src 'self'"
+
+
 SANDBOX = "http://127.0.0.1:8001"
 
 
@@ -279,6 +286,41 @@ def test_trusted_types_without_our_policy_are_told(use):
         "trusted-types",
         'Write: "trusted-types": ["metapixel"],',
     )
+
+
+def test_a_page_without_metas_script_makes_no_policy_of_trusted_types(use):
+    given = {"require-trusted-types-for": ["'script'"], "trusted-types": ["'none'"]}
+    use(DJANGO, SECURE_CSP=given)
+    assert list(csp_settings.complaints(policy(), meta_script=False)) == []
+
+
+def test_complaints_that_fall_away_without_metas_script_are_marked(use):
+    given = {
+        "default-src": ["'none'"],
+        "form-action": ["'self'"],
+        "require-trusted-types-for": ["'script'"],
+        "trusted-types": [],
+    }
+    use(DJANGO, SECURE_CSP=given)
+    marked = {each.fact for each in complaints() if each.is_for_meta}
+    kept = {
+        each.fact.split(" in ")[-1] for each in csp_settings.complaints(policy(), meta_script=False)
+    }
+    assert kept == {"script-src.", "connect-src."}
+    assert {fact.split(" in ")[-1] for fact in marked if " in " in fact} == {
+        "img-src.",
+        "frame-src.",
+        "form-action.",
+    }
+
+
+def test_strict_dynamic_blocks_our_own_files_too(use):
+    use(DJANGO, SECURE_CSP={"script-src": ["'strict-dynamic'", "'nonce-x'"]})
+    [complaint] = csp_settings.complaints(policy(), meta_script=False)
+    assert complaint.advice == (
+        """Name the hosts instead: "script-src": ["'nonce-x'", "'self'"],"""
+    )
+    assert not complaint.is_for_meta
 
 
 @pytest.mark.parametrize(

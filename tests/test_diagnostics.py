@@ -24,6 +24,7 @@ from wagtail_metapixel import (
     site_settings,
     visitor,
 )
+from wagtail_metapixel.choices import PixelMode
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.diagnosis import Level
 from wagtail_metapixel.exceptions import ConfigurationError
@@ -300,6 +301,68 @@ def test_a_complaint_whose_check_is_silenced_is_a_note(with_django_csp):
     with_django_csp.CONTENT_SECURITY_POLICY = {"DIRECTIVES": POLICY}
     with_django_csp.SILENCED_SYSTEM_CHECKS = ["metapixel.W006"]
     assert {finding.level for finding in csp_lines()} == {Level.NOTE}
+
+
+OURS = "script-src 'self'; connect-src 'self'"
+
+
+def shop(hostname="localhost", *modes, **choices):
+    """Make a site with a pixel of each of these modes."""
+    owner = SettingsFactory(site=SiteFactory(hostname=hostname), **choices)
+    for number, mode in enumerate(modes):
+        PixelFactory(settings=owner, mode=mode, pixel_id=f"{PIXEL_ID}{number}")
+
+
+def test_where_no_pixel_is_in_the_browser_metas_sources_are_not_wanted():
+    shop("a", PixelMode.SERVER, PixelMode.SERVER)
+    shop("b", PixelMode.SERVER)
+    [finding] = csp_lines()
+    assert finding.fact.endswith(f"it needs: {OURS}")
+
+
+def test_where_the_tag_manager_is_told_metas_sources_are_not_wanted():
+    shop("a", PixelMode.BOTH, data_layer=True)
+    [finding] = csp_lines()
+    assert finding.fact.endswith(f"it needs: {OURS}")
+
+
+@pytest.mark.parametrize("mode", [PixelMode.BOTH, PixelMode.BROWSER])
+def test_one_pixel_in_the_browser_is_enough_to_want_metas_sources(mode):
+    shop("a", PixelMode.SERVER)
+    shop("b", PixelMode.SERVER, mode)
+    [finding] = csp_lines()
+    assert "connect.facebook.net" in finding.fact
+
+
+def test_a_site_that_is_switched_off_or_has_no_pixel_wants_no_sources_of_meta():
+    shop("a", PixelMode.SERVER)
+    shop("b", PixelMode.BOTH, enabled=False)
+    shop("c")
+    [finding] = csp_lines()
+    assert finding.fact.endswith(f"it needs: {OURS}")
+
+
+def test_while_no_pixel_is_set_metas_sources_are_wanted_for_the_first():
+    shop("a")
+    shop("b", PixelMode.SERVER, enabled=False)
+    [finding] = csp_lines()
+    assert "connect.facebook.net" in finding.fact
+
+
+def test_a_policy_without_meta_is_enough_where_only_the_server_sends(with_django_csp):
+    shop("a", PixelMode.SERVER)
+    with_django_csp.CONTENT_SECURITY_POLICY = {"DIRECTIVES": POLICY}
+    [finding] = csp_lines()
+    assert (finding.level, "lets through all" in finding.fact) == (Level.OK, True)
+
+
+def test_our_own_sources_are_wanted_also_where_only_the_server_sends(with_django_csp):
+    shop("a", PixelMode.SERVER)
+    with_django_csp.CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"default-src": ["'none'"]}}
+    assert [(finding.level, finding.advice) for finding in csp_lines()] == [
+        (Level.PROBLEM, """Write: "script-src": ["'self'"],"""),
+        (Level.PROBLEM, """Write: "connect-src": ["'self'"],"""),
+    ]
 
 
 # A site

@@ -97,6 +97,14 @@ def test_the_mode_of_a_pixel_says_who_tells_its_events(mode, in_browser, on_serv
     assert (found.in_browser, found.on_server) == (in_browser, on_server)
 
 
+@pytest.mark.parametrize(("statement", "is_early"), [("", False), ("  ", False), ("B2B.", True)])
+def test_metas_script_is_loaded_before_the_answer_only_where_the_owner_says_why(
+    statement, is_early
+):
+    row = SettingsFactory(load_before_consent=True, consent_statement=statement)
+    assert config(row.site).load_before_consent is is_early
+
+
 def test_what_is_said_of_all_events_of_a_site_is_off_until_its_owner_chose():
     row = SettingsFactory()
     assert (config(row.site).limited_data_use, config(row.site).data_layer) == (False, False)

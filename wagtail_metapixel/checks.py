@@ -6,7 +6,7 @@ check needs is imported where it is used.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core import checks
@@ -16,6 +16,9 @@ from django.db import connections
 from wagtail_metapixel import conf, outbox
 from wagtail_metapixel.exceptions import ConfigurationError
 
+if TYPE_CHECKING:
+    from wagtail_metapixel.csp_settings import Complaint
+
 
 def register_all() -> None:
     """Register all checks with Django."""
@@ -24,6 +27,7 @@ def register_all() -> None:
     checks.register(check_sandbox, Tags.security)
     checks.register(check_thread, Tags.compatibility)
     checks.register(check_csp, Tags.security)
+    checks.register(check_cache, Tags.security, deploy=True)
 
 
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
@@ -96,17 +100,51 @@ def check_csp(**_kwargs: Any) -> list[CheckMessage]:
 
     By the settings alone, whether or not a pixel is set and ``DEBUG`` is on: a policy is best
     mended before the pixel is there. What only reports blocks nothing and is not mentioned.
+
+    Whether any page loads Meta's script stands in the database, which a check may not ask. Nor does
+    it look at what this process remembers of it: a process that has just begun remembers nothing.
+    The doctor knows; here the hint says when to silence the check.
     """
     from wagtail_metapixel import csp_settings  # noqa: PLC0415
 
     try:
         return [
-            Warning(
-                complaint.fact, hint=complaint.advice, id=csp_settings.CHECK_IDS[complaint.kind]
-            )
+            _csp_warning(complaint, csp_settings.CHECK_IDS[complaint.kind])
             for policy in csp_settings.set_policies()
             if policy.is_enforced
             for complaint in csp_settings.complaints(policy)
         ]
     except ConfigurationError:
         return []
+
+
+def check_cache(**_kwargs: Any) -> list[CheckMessage]:
+    """W009, with ``check --deploy``: the limits of our addresses are counted nowhere, or apart."""
+    backend = settings.CACHES["default"]["BACKEND"]
+    fact = {
+        "django.core.cache.backends.dummy.DummyCache": "counted nowhere: the default cache keeps "
+        "nothing.",
+        "django.core.cache.backends.locmem.LocMemCache": "counted by each process for itself: the "
+        "default cache is the memory of one.",
+    }.get(backend)
+    if fact is None:
+        return []
+    return [
+        Warning(
+            f"The limits of requests to our addresses are {fact}",
+            hint=(
+                'Set CACHES["default"] to a cache that all processes share, such as Redis; with '
+                'one process, silence it: SILENCED_SYSTEM_CHECKS = ["metapixel.W009"].'
+            ),
+            id="metapixel.W009",
+        )
+    ]
+
+
+def _csp_warning(complaint: Complaint, check_id: str) -> Warning:
+    exception = (
+        "Where no page loads Meta's script (each pixel sends from the server only, or events go to "
+        f'the tag manager), silence it: SILENCED_SYSTEM_CHECKS = ["{check_id}"].'
+    )
+    lines = [complaint.advice, exception] if complaint.is_for_meta else [complaint.advice]
+    return Warning(complaint.fact, hint="\n".join(lines), id=check_id)

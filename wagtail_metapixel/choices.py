@@ -53,6 +53,23 @@ class PageViewMirror(models.TextChoices):
     NONE = "none", _("No page views (the browser still reports them)")
 
 
+class MatchingField(models.TextChoices):
+    """What may be told of a signed-in visitor, by Meta's keys."""
+
+    EMAIL = "em", _("E-mail address")
+    PHONE = "ph", _("Phone number")
+    FIRST_NAME = "fn", _("First name")
+    LAST_NAME = "ln", _("Last name")
+    GENDER = "ge", _("Gender")
+    DATE_OF_BIRTH = "db", _("Date of birth")
+    CITY = "ct", _("City")
+    STATE = "st", _("State or province")
+    ZIP = "zp", _("Postcode")
+    COUNTRY = "country", _("Country")
+    #: An HMAC of the account's key, made by us.
+    EXTERNAL_ID = "external_id", _("Number of the account, made unreadable")
+
+
 class PixelMode(models.TextChoices):
     """Who tells Meta of a pixel's events."""
 

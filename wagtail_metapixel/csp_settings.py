@@ -35,12 +35,15 @@ DJANGO_CSP_MIDDLEWARE = re.compile(r"csp\.(middleware|contrib)\.")
 # What a page needs
 
 
-def needs() -> list[Need]:
+def needs(*, meta_script: bool = True) -> list[Need]:
     """Return what pages with the package need, by the settings. Raises ``ConfigurationError``.
 
-    Where the script is the sandbox's stand-in, everything goes to the sandbox; where it is Meta's,
-    wherever it is served from, it goes on to load from Meta's host and reports to Meta.
+    Without ``meta_script`` only what our own files do. Where Meta's script is the sandbox's
+    stand-in, everything goes to the sandbox; where it is Meta's, wherever it is served from, it
+    goes on to load from Meta's host and reports to Meta.
     """
+    if not meta_script:
+        return [_static_files(), Need("connect-src", SELF, "")]
     script = conf.script_url()
     stand_in = conf.is_loopback(script)
     scripts = _origin(script) if stand_in else META_SCRIPTS
@@ -59,10 +62,10 @@ def needs() -> list[Need]:
     ]
 
 
-def as_text() -> str:
+def as_text(*, meta_script: bool = True) -> str:
     """Return the sources of :func:`needs` as they stand in a header."""
     wanted: dict[str, dict[str, None]] = {}
-    for need in needs():
+    for need in needs(meta_script=meta_script):
         wanted.setdefault(need.directive, {})[need.source] = None
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in wanted.items())
 
@@ -109,11 +112,14 @@ class Complaint(NamedTuple):
     """A key of :data:`CHECK_IDS`."""
     fact: str
     advice: str
+    is_for_meta: bool = False
+    """Whether it falls away where no page loads Meta's script."""
 
 
-def complaints(policy: SetPolicy) -> Iterator[Complaint]:
+def complaints(policy: SetPolicy, *, meta_script: bool = True) -> Iterator[Complaint]:
     """Say what is wrong with ``policy``. Raises ``ConfigurationError``."""
-    given, wanted = policy.directives, needs()
+    given, wanted = policy.directives, needs(meta_script=meta_script)
+    own = {need.source for need in needs(meta_script=False)}
     if is_strict_dynamic(given):
         yield _strict_dynamic(policy, wanted)
     for lack in lacks(given, wanted, own_hosts()):
@@ -121,8 +127,9 @@ def complaints(policy: SetPolicy) -> Iterator[Complaint]:
             "source",
             f"{policy.setting} lacks {' and '.join(lack.sources)} in {lack.directive}.",
             f"Write: {policy.line(lack.directive, lack.wanted)}",
+            is_for_meta=own.isdisjoint(lack.sources),
         )
-    if blocks_trusted_types(given):
+    if meta_script and blocks_trusted_types(given):
         kept = [name for name in given["trusted-types"] if name != "'none'"]
         line = policy.line("trusted-types", [*kept, TRUSTED_TYPES_POLICY])
         yield Complaint(
@@ -130,6 +137,7 @@ def complaints(policy: SetPolicy) -> Iterator[Complaint]:
             f"{policy.setting} enforces Trusted Types without the policy "
             f'"{TRUSTED_TYPES_POLICY}": Meta\'s script is not loaded.',
             f"Write: {line}",
+            is_for_meta=True,
         )
 
 

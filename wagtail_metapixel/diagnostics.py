@@ -134,19 +134,25 @@ def addresses() -> Finding:
 
 
 def _policies() -> Iterator[Finding]:
-    policies = csp_settings.set_policies()
+    policies, meta_script = csp_settings.set_policies(), _pages_load_meta_script()
     if not policies:
         yield ok(
             "csp",
             "No CSP found in the settings; if a proxy sends one, it needs: "
-            f"{csp_settings.as_text()}",
+            f"{csp_settings.as_text(meta_script=meta_script)}",
         )
     for policy in policies:
-        yield from _policy(policy)
+        yield from _policy(policy, meta_script=meta_script)
 
 
-def _policy(policy: csp_settings.SetPolicy) -> Iterator[Finding]:
-    complaints = list(csp_settings.complaints(policy))
+def _pages_load_meta_script() -> bool:
+    # One policy stands for all sites. While no pixel is set, it is mended for the first one.
+    sites = [site for site in site_settings.current().sites if site.enabled and site.pixels]
+    return not sites or any(site.loads_meta_script for site in sites)
+
+
+def _policy(policy: csp_settings.SetPolicy, *, meta_script: bool) -> Iterator[Finding]:
+    complaints = list(csp_settings.complaints(policy, meta_script=meta_script))
     if not complaints:
         yield ok("csp", f"{policy.setting} lets through all that pages need.")
     for complaint in complaints:

@@ -113,6 +113,11 @@ class SiteConfig(NamedTuple):
         )
         return hashlib.sha256(repr(names).encode()).hexdigest()[:8]
 
+    @property
+    def loads_meta_script(self) -> bool:
+        """Whether pages load Meta's script, once the visitor allows it."""
+        return not self.data_layer and any(pixel.in_browser for pixel in self.pixels)
+
     def mirrors_page_view(self, event_id: str) -> bool:
         """Tell whether the server reports the page view with this id, a UUIDv4."""
         if self.page_view_mirror == PageViewMirror.SAMPLED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django import forms
@@ -22,7 +22,7 @@ from wagtail.admin.panels import (
 )
 
 from wagtail_metapixel import catalogue, conf
-from wagtail_metapixel.choices import USUAL_CATEGORIES, ConsentProvider
+from wagtail_metapixel.choices import USUAL_CATEGORIES, ConsentProvider, MatchingField
 from wagtail_metapixel.models import (
     ContentIdScheme,
     MetaPixel,
@@ -51,6 +51,15 @@ class EventsField(forms.MultipleChoiceField):
     def __init__(self, **kwargs: Any) -> None:
         choices = [(n, n) for n in (*catalogue.STANDARD_EVENTS, *catalogue.CUSTOM_EVENTS)]
         super().__init__(choices=choices, required=False, **kwargs)
+
+
+class MatchingFieldsField(forms.MultipleChoiceField):
+    """What is told of signed-in visitors as ticks."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=MatchingField.choices, required=False, **kwargs)
 
 
 class MetaPixelForm(WagtailAdminModelForm):
@@ -131,16 +140,33 @@ def _host(line: str) -> str:
 class MetaPixelSettingsForm(WagtailAdminModelForm):
     """The settings of a site. Consent "not required" needs the owner's word for it."""
 
+    class Media:
+        css: ClassVar = {"all": ("wagtail_metapixel/admin.css",)}
+
+    browser_matching = MatchingFieldsField(
+        label=_("Fields told by the browser"),
+        help_text=_(
+            "Of visitors who are signed in and gave their consent: tells these as SHA-256 hashes, "
+            "in the browser and from the server. None ticked tells none."
+        ),
+    )
+
     def clean(self) -> dict[str, Any]:
         """Ask for the statement, and fill empty hosts with the site's own."""
         cleaned: dict[str, Any] = super().clean()
         for field, complaint in _consent_complaints(cleaned):
             self.add_error(field, complaint)
         not_required = cleaned.get("consent_provider") == ConsentProvider.NOT_REQUIRED
-        if not_required and not cleaned.get("consent_statement", "").strip():
-            self.add_error(
-                "consent_statement", _("Say why visitors of this site need not be asked.")
-            )
+        if not cleaned.get("consent_statement", "").strip():
+            if not_required:
+                self.add_error(
+                    "consent_statement", _("Say why visitors of this site need not be asked.")
+                )
+            elif cleaned.get("load_before_consent"):
+                self.add_error(
+                    "consent_statement",
+                    _("Say why Meta's script may be loaded before the visitor agrees."),
+                )
         by_attribute = cleaned.get("content_id_scheme") == ContentIdScheme.ATTRIBUTE
         # A name that failed its own rule has a complaint already.
         if by_attribute and cleaned.get("content_id_attribute") == "":
@@ -239,6 +265,7 @@ def edit_handler() -> TabbedInterface:
     consent = MultiFieldPanel(
         [
             FieldPanel("consent_provider"),
+            FieldPanel("load_before_consent"),
             FieldPanel("consent_statement"),
             FieldPanel("respect_gpc"),
             FieldPanel("limited_data_use"),
@@ -254,7 +281,11 @@ def edit_handler() -> TabbedInterface:
         heading=_("Names in the consent tool"),
     )
     matching = MultiFieldPanel(
-        [FieldPanel("advanced_matching"), FieldPanel("phone_region")],
+        [
+            FieldPanel("advanced_matching"),
+            FieldPanel("browser_matching"),
+            FieldPanel("phone_region"),
+        ],
         heading=_("Advanced matching"),
     )
     products = MultiFieldPanel(
@@ -279,6 +310,7 @@ def edit_handler() -> TabbedInterface:
             FieldPanel("html_attributes"),
             FieldPanel("single_page"),
             FieldPanel("data_layer"),
+            FieldPanel("automatic_events"),
         ],
         heading=_("In the browser"),
     )
