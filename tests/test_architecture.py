@@ -41,9 +41,12 @@ FLOORS: list[set[str]] = [
     {"site_settings", "counters", "linter"},
     {"visitor"},
     {"consent"},
-    {"browser", "outbox", "graph_api", "injection", "limits"},
-    {"recording", "site_diagnostics", "echo_probe"},
-    {"tracking", "collecting", "capturing", "delivery", "privacy", "declarations", "door"},
+    {"browser", "outbox", "graph_api", "injection", "limits", "signed_in"},
+    {"recording", "site_diagnostics", "echo_probe", "unanswered"},
+    {
+        "tracking", "collecting", "completing", "capturing", "delivery", "privacy",
+        "declarations", "door", "noscript",
+    },
     {
         "integrations", "templatetags", "jinja2tags", "middleware", "mixins", "views", "urls",
         "diagnostics", "testing",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from decimal import Decimal
 
@@ -13,9 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.factories import PixelFactory, SettingsFactory, SiteFactory
-from wagtail_metapixel import counters, declarations, keys, site_settings, visitor
+from wagtail_metapixel import (
+    counters,
+    declarations,
+    door,
+    keys,
+    site_settings,
+    unanswered,
+    visitor,
+)
 from wagtail_metapixel.catalogue import STANDARD_EVENTS
 from wagtail_metapixel.consent import Reason
+from wagtail_metapixel.custom_data import build_custom_data
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import InstallationKey
 from wagtail_metapixel.order_totals import OrderTotal
@@ -366,6 +376,64 @@ def test_a_ticket_names_the_event_of_the_order_and_nothing_else(site):
 def test_an_order_that_was_not_saved_gets_no_ticket(site):
     with pytest.raises(EventError, match="key"):
         declarations.ticket(ask(), "Purchase", SettingsFactory.build(site=None))
+
+
+def claims_of(markup, site):
+    return keys.read_ticket(json.loads(script_of(markup).string), site.pk, max_age=60)
+
+
+def test_a_ticket_with_parameters_signs_them_as_track_would_say_them(site):
+    owner = SettingsFactory(site=site)
+    owner.content_id_prefix, owner.value_includes_shipping = "tea_", False
+    owner.save()
+    params = {
+        "value": OrderTotal(total=Decimal("54.90"), shipping=Decimal("4.90")),
+        "currency": "eur",
+        "contents": [{"id": Group(pk=5), "quantity": 2, "item_price": Decimal("25.00")}],
+        "net_revenue": 7,
+        "order_id": "LS-1",
+    }
+    claims = claims_of(declarations.ticket(ask(), "Purchase", ("order", 17), **params), site)
+    key = bytes(InstallationKey.objects.get().key)
+    assert claims["i"] == keys.event_id(key, site.pk, ("order", 17), "Purchase")
+    assert claims["k"] == unanswered.order_digest(("order", 17))
+    problems = []
+    applied = site_settings.current().site(site.pk).applied(params, problems)
+    expected, _wrong = build_custom_data("Purchase", applied)
+    assert expected.pop("net_revenue") == 7
+    assert claims["p"] == expected
+    assert (expected["value"], expected["contents"][0]["id"]) == (50, "tea_5")
+
+
+def test_a_ticket_whose_parameters_meta_would_reject_goes_without_them(site):
+    claims = claims_of(declarations.ticket(ask(), "Purchase", 17, value=5), site)
+    assert set(claims) == {"n", "i"}
+    assert any("currency" in reason for reason in diagnostics())
+
+
+@pytest.mark.parametrize("limit", ["opt_out", "data_processing_options"])
+def test_a_ticket_says_nothing_that_only_the_server_can_say(site, limit):
+    told = {"opt_out": True, "data_processing_options": ["LDU"]}[limit]
+    with pytest.raises(EventError, match=limit):
+        declarations.ticket(ask(), "Purchase", 17, value=5, currency="EUR", **{limit: told})
+
+
+def test_a_mistake_in_a_ticket_raises_while_debugging(site, settings):
+    settings.DEBUG = True
+    with pytest.raises(EventError, match="value"):
+        declarations.ticket(ask(), "Purchase", 17, value="1.234,50", currency="EUR")
+
+
+def test_a_ticket_always_fits_into_a_post(site):
+    noise = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(300)]
+    contents = [{"id": text, "quantity": 1, "item_price": 1} for text in noise]
+    markup = declarations.ticket(
+        ask(), "Purchase", 17, value=300, currency="EUR", contents=contents
+    )
+    assert len(json.loads(script_of(markup).string)) <= door.TEXT_MAX == 4096
+    told = claims_of(markup, site)["p"]
+    assert (told["value"], told["currency"], told.get("contents")) == (300, "EUR", None)
+    assert diagnostics() == ["ticket: longer than 4 kB, cut"]
 
 
 # The same for everybody

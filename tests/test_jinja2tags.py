@@ -17,8 +17,9 @@ from wagtail.models import Page
 from tests.factories import PixelFactory
 from tests.test_declarations import HOSTILE
 from tests.test_imports import PREPARE, run
-from wagtail_metapixel import counters, declarations, visitor
+from wagtail_metapixel import counters, declarations, keys, site_settings, visitor
 from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel.models import MetaPixelSettings
 
 DOCS = (Path(__file__).resolve().parents[1] / "docs" / "templates.md").read_text(encoding="utf-8")
 EXTENSION = "wagtail_metapixel.jinja2tags.MetaPixelExtension"
@@ -144,10 +145,25 @@ def test_the_ticket_keeps_its_page_out_of_caches(request_):
     assert visitor.capture(request_).no_store
 
 
+def test_the_ticket_takes_the_parameters_of_its_event(request_):
+    template = "{{ metapixel_ticket('Purchase', 17, value=5, currency='EUR', status=nowhere) }}"
+    text = json.loads(BeautifulSoup(render(template, request_), "html.parser").script.string)
+    site = visitor.capture(request_).site()
+    assert keys.read_ticket(text, site.site_pk, max_age=60)["p"] == {"value": 5, "currency": "EUR"}
+
+
 def test_the_head_is_printed_once_also_across_languages(request_):
     assert render("{{ metapixel() }}", request_)
     assert render("{{ metapixel() }}", request_) == ""
     assert diagnostics() == {"{% metapixel %} stands twice on a page"}
+
+
+def test_the_image_for_browsers_without_scripts_is_printed_once(request_):
+    MetaPixelSettings.objects.update(consent_provider="not_required")
+    site_settings.refresh()
+    html = render("{{ metapixel_noscript() }}{{ metapixel_noscript() }}", request_)
+    assert [img["src"] for img in tree(html).noscript.find_all("img")] == ["/metapixel/noscript/"]
+    assert len(tree(html).find_all("noscript")) == 1
 
 
 @pytest.mark.parametrize("debug", [True, False])
@@ -173,7 +189,8 @@ MISUSES = [
     "{{ metapixel_event('Purchase', value=5, currency='EUR') }}",
     "{{ metapixel_event(nowhere) }}",
     "{{ metapixel_ticket('Purchase') }}",
-    "{{ metapixel_ticket('Purchase', 17, currency='EUR') }}",
+    "{{ metapixel_ticket('Purchase', 17, 'EUR') }}",
+    "{{ metapixel_ticket('Purchase', 17, value=5, currency='EUR', opt_out=True) }}",
     "{{ metapixel_ticket('Purchase', nowhere) }}",
 ]
 

@@ -16,9 +16,10 @@ from wagtail.models import Page
 
 from tests.factories import PixelFactory, SettingsFactory
 from tests.test_declarations import HOSTILE
-from wagtail_metapixel import counters, declarations, site_settings
+from wagtail_metapixel import counters, declarations, keys, site_settings, visitor
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel.models import MetaPixelSettings
 
 PAGE = """{% load metapixel %}<!doctype html><html><head><title>{{ name }}</title>{% metapixel %}</head>
 <body><h1>{{ name }}</h1>
@@ -134,9 +135,18 @@ def test_the_ticket_of_an_order_keeps_its_page_out_of_djangos_cache(request_):
     assert request_._wagtailcache_update is False
 
 
+def test_the_ticket_takes_the_parameters_of_its_event(request_):
+    tag = "{% metapixel_ticket 'Purchase' 17 value=total currency='EUR' contents=lines %}"
+    lines = [{"id": "</script>", "quantity": 1, "item_price": 5}]
+    text = json.loads(tree(render(tag, request_, total=5, lines=lines)).script.string)
+    site = visitor.capture(request_).site()
+    found = keys.read_ticket(text, site.site_pk, max_age=60)["p"]
+    assert (found["value"], found["currency"], found["contents"]) == (5, "EUR", lines)
+
+
 def test_the_examples_of_the_documentation_declare_what_they_say(request_, settings):
     settings.DEBUG = True
-    page, kept = re.findall(r"```django\n(.*?)```", DOCS, re.DOTALL)
+    page, kept, plain = re.findall(r"```django\n(.*?)```", DOCS, re.DOTALL)
     product = Page(pk=5, title="Tea")
     product.price = 7
     found = tree(render(page, request_, product=product))
@@ -145,6 +155,9 @@ def test_the_examples_of_the_documentation_declare_what_they_say(request_, setti
     assert json.loads(event.string)["event_name"] == "ViewContent"
     found = tree(render(kept, request_, query="tea"))
     assert json.loads(found.script.string)["custom_data"] == {"search_string": "tea"}
+    MetaPixelSettings.objects.update(consent_provider="not_required")
+    site_settings.refresh()
+    assert tree(render(plain, RequestFactory().get("/"))).body.noscript.img
 
 
 # Twice, elsewhere, not at all
@@ -193,6 +206,7 @@ MISTAKES = [
     "{% metapixel_event undefined %}",
     "{% metapixel_event 'ViewContent' value='1.234,50' currency='EUR' %}",
     "{% metapixel_ticket 'Purchase' undefined %}",
+    "{% metapixel_ticket 'Purchase' 17 value=5 currency='EUR' opt_out=True %}",
 ]
 
 
@@ -220,7 +234,7 @@ MISUSES = [
     "{% metapixel_event 'ViewContent' value=price|no_such_filter %}",
     "{% metapixel_event 'ViewContent' value= %}",
     "{% metapixel_ticket 'Purchase' %}",
-    "{% metapixel_ticket 'Purchase' 17 currency='EUR' %}",
+    "{% metapixel_ticket 'Purchase' 17 'EUR' %}",
 ]
 
 

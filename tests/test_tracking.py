@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from asgiref.sync import async_to_sync
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.http import HttpResponse
 from django.test import AsyncClient, RequestFactory
 from django.urls import path
@@ -35,6 +36,7 @@ from tests.visits import (
 )
 from wagtail_metapixel import (
     counters,
+    keys,
     matching,
     recording,
     signals,
@@ -617,6 +619,83 @@ def test_rows_can_be_found_again_by_session_browser_and_identifier(shop):
     track("Lead", ask(), user_data=PERSON)
     digests = OutboxEvent.objects.get().digests.split()
     assert len(digests) == len(set(digests)) == 4  # session, fbp, e-mail, phone
+
+
+# Visitors who have signed in
+
+
+@pytest.fixture
+def jane(shop):
+    """A customer of a site whose owner chose fields to be told by the browser, too."""
+    change(shop, browser_matching=["em", "fn"], advanced_matching=False)
+    site_settings.refresh()
+    make = get_user_model().objects.create_user
+    return make("jane", "account@example.com", first_name="Jane")
+
+
+def signed_in(user, **kwargs):
+    request = ask(**kwargs)
+    request.user = user
+    return request
+
+
+def digest(text):
+    return [hashlib.sha256(text.encode()).hexdigest()]
+
+
+def test_an_event_of_somebody_signed_in_says_what_the_browser_says(shop, jane):
+    track("AddToCart", signed_in(jane), **CART)
+    user_data = told()[1]
+    assert (user_data["em"], user_data["fn"]) == (digest("account@example.com"), digest("jane"))
+    assert user_data["fbp"] == FBP
+    found = OutboxEvent.objects.get().digests
+    assert keys.digest(site_settings.current().installation_key, "em", user_data["em"][0]) in found
+
+
+def test_what_the_caller_says_goes_before_the_account(shop, jane):
+    change(shop, advanced_matching=True)
+    track("Lead", signed_in(jane), user_data={"email": "order@example.com"})
+    user_data = told()[1]
+    assert (user_data["em"], user_data["fn"]) == (digest("order@example.com"), digest("jane"))
+
+
+def test_where_the_owner_chose_no_field_no_account_is_looked_at(shop, jane):
+    change(shop, browser_matching=[])
+    track("Lead", signed_in(jane))
+    assert not {"em", "fn"} & told()[1].keys()
+
+
+def test_a_closed_gate_looks_at_no_account(shop, jane, monkeypatch):
+    monkeypatch.delattr(tracking.signed_in, "user_data")
+    request = signed_in(jane, cookies={"metapixel_consent": "denied"})
+    assert track("Lead", request).reason == Reason.DENIED
+
+
+def test_an_account_that_is_not_the_buyers_lends_nothing(shop, jane):
+    remember(ask(), order())
+    staff = signed_in(jane, cookies=COOKIES | {"metapixel_off": ""})
+    track("Purchase", staff, key=order(), **PAID)
+    stranger = signed_in(jane, cookies=GRANTED | {"sessionid": "another"})
+    track("Purchase", stranger, key=order(), **PAID)
+    request = webhook()
+    request.user = jane
+    track("Purchase", request, key=order(), **PAID)
+    track("Lead", signed_in(jane), action_source="physical_store", consent="granted",
+          visitor=Visitor(site_pk=shop.site_pk, host="testserver", fbp=FBP))  # fmt: skip
+    rows = OutboxEvent.objects.all()
+    assert len(rows) == 4
+    assert not [row for row in rows if {"em", "fn"} & told(row)[1].keys()]
+
+
+def test_a_login_that_cannot_be_read_costs_the_matching_and_no_event(shop, jane):
+    class Broken:
+        @property
+        def is_authenticated(self):
+            raise DatabaseError("jane@example.com")
+
+    with transaction.atomic():
+        assert track("Lead", signed_in(Broken()))
+    assert not {"em", "fn"} & told()[1].keys()
 
 
 # The visitor kept with an order

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
 import uuid
 from datetime import timedelta
 
 import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core import signing
 from django.db import DatabaseError, connection, connections
 from django.test import Client
@@ -394,6 +398,7 @@ def test_who_the_visitor_is_comes_from_the_request_and_never_from_the_body(site)
     [(event, user_data)] = stored()
     assert user_data == {"client_ip_address": IP, "client_user_agent": AGENT, "fbp": FBP}
     assert event["event_time"] > 1
+    assert "collect: user data" in counted(counters.REFUSED)
 
 
 @pytest.mark.parametrize(
@@ -636,6 +641,19 @@ def test_the_cookies_stand_on_the_domain_the_browser_found_if_it_is_ours(told, k
     assert response.cookies["_fbp"]["domain"] == kept
 
 
+def test_the_domain_set_for_all_cookies_goes_before_the_one_the_browser_found(settings):
+    settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": "shop.example.com"}
+    site = SiteFactory(hostname="www.shop.example.com")
+    PixelFactory(settings=SettingsFactory(site=site), hosts="www.shop.example.com")
+    here = {"Host": "www.shop.example.com", "Origin": "http://www.shop.example.com"}
+    told = send("collect", view(domain="example.com"), **here).cookies
+    answered = send("consent", {"choice": "withdrawn"}, **here).cookies
+    assert told["_fbp"]["domain"] == "shop.example.com"
+    assert {name: cookie["domain"] for name, cookie in answered.items()} == dict.fromkeys(
+        ("_fbp", "_fbc", "metapixel_consent"), "shop.example.com"
+    )
+
+
 # echo/
 
 
@@ -870,7 +888,34 @@ def test_another_choice_is_refused(site, django_assert_num_queries, choice):
     assert not counted(counters.FAILED)
 
 
-@pytest.mark.parametrize("provider", ["function", "not_required", ""])
+@pytest.fixture
+def nobody_is_asked(site):
+    MetaPixelSettings.objects.update(consent_provider="not_required")
+    site_settings.refresh()
+    return site
+
+
+def test_where_nobody_is_asked_a_grant_takes_an_objection_back(nobody_is_asked):
+    objected = consent_cookie(send("consent", {"choice": "withdrawn"}, cookie="")).value
+    cookie = f"metapixel_consent={objected}"
+    send("collect", view(page_view()), cookie=cookie)
+    assert not OutboxEvent.objects.exists()
+
+    response = send("consent", {"choice": "granted"}, cookie=cookie)
+    assert response.status_code == 204
+    assert (consent_cookie(response).value, consent_cookie(response)["max-age"]) == ("", 0)
+    proofs = ConsentProof.objects.order_by("pk").values_list("choice", "tool")
+    assert list(proofs) == [("withdrawn", "not_required"), ("granted", "not_required")]
+
+    send("collect", view(page_view()), cookie="")
+    assert OutboxEvent.objects.count() == 1
+
+
+def test_where_nobody_is_asked_a_no_is_an_objection_by_its_own_name(nobody_is_asked):
+    assert refuses(send("consent", {"choice": "denied"}), 400)
+
+
+@pytest.mark.parametrize("provider", ["function", "cookiebot", ""])
 def test_where_another_tool_asks_only_an_objection_is_heard(provider):
     PixelFactory(settings=SettingsFactory(consent_provider=provider))
     site_settings.refresh()
@@ -878,6 +923,135 @@ def test_where_another_tool_asks_only_an_objection_is_heard(provider):
     assert refuses(send("consent", {"choice": "denied"}), 400)
     assert consent_cookie(send("consent", {"choice": "withdrawn"})).value == "denied"
     assert ConsentProof.objects.get().choice == "withdrawn"
+
+
+# matching/: who has signed in
+
+
+@pytest.fixture
+def signed_in(site):
+    """Make the cookies of a visitor who has signed in and agreed, where the owner chose fields."""
+    MetaPixelSettings.objects.update(browser_matching=["em", "fn", "external_id"])
+    site_settings.refresh()
+    make = get_user_model().objects.create_user
+    client = Client()
+    client.force_login(make("jane", "Jane.Canary@Example.com", first_name="Jane"))
+    session = client.cookies[django_settings.SESSION_COOKIE_NAME].value
+    return f"{GRANTED}; metapixel_user=; {django_settings.SESSION_COOKIE_NAME}={session}"
+
+
+def without(name, cookie):
+    return "; ".join(pair for pair in cookie.split("; ") if not pair.startswith(name))
+
+
+EM = hashlib.sha256(b"jane.canary@example.com").hexdigest()
+
+
+def test_a_visitor_who_signed_in_is_told_the_digests_that_the_owner_chose(signed_in):
+    response = send("matching", {}, cookie=signed_in)
+    told = response.json()
+    assert told.keys() == {"em", "fn", "external_id"}
+    assert told["em"] == EM
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in told.values())
+    assert is_private(response)
+    assert not response.cookies
+
+
+@pytest.mark.parametrize(
+    ("lacks", "headers"),
+    [
+        ("metapixel_consent", {}),
+        ("metapixel_user", {}),
+        ("nothing", {"Sec_GPC": "1"}),
+        ("nothing", {"Host": "localhost", "Origin": "http://localhost"}),
+    ],
+)
+def test_without_a_grant_or_the_mark_nobody_is_asked_for(
+    signed_in, django_assert_num_queries, lacks, headers
+):
+    Site.objects.update(is_default_site=False)
+    Site.objects.filter(hostname="testserver").update(is_default_site=True)
+    site_settings.refresh()
+    with django_assert_num_queries(0):
+        response = send("matching", {}, cookie=without(lacks, signed_in), **headers)
+    assert response.json() == {}
+
+
+def test_who_refused_is_not_asked_for(signed_in, django_assert_num_queries):
+    refused = signed_in.replace(GRANTED, "metapixel_consent=denied")
+    with django_assert_num_queries(0):
+        assert send("matching", {}, cookie=refused).json() == {}
+
+
+def test_a_mark_whose_session_is_over_is_nobody(signed_in):
+    assert send("matching", {}, cookie=f"{GRANTED}; metapixel_user=").json() == {}
+
+
+def test_where_the_owner_chose_no_field_nobody_is_asked_for(signed_in, django_assert_num_queries):
+    MetaPixelSettings.objects.update(browser_matching=[])
+    site_settings.refresh()
+    with django_assert_num_queries(0):
+        assert send("matching", {}, cookie=signed_in).json() == {}
+
+
+def test_staff_are_not_asked_for(signed_in, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert refuses(send("matching", {}, cookie=f"{signed_in}; metapixel_off="), 204)
+
+
+def test_only_our_own_pages_may_ask_who_signed_in_and_not_too_often(
+    signed_in, settings, monkeypatch, django_assert_num_queries
+):
+    settings.WAGTAIL_METAPIXEL = {"REQUESTS_PER_ADDRESS": 1}
+    now = time.time()
+    monkeypatch.setattr(limits.time, "time", lambda: now)
+    with django_assert_num_queries(0):
+        assert refuses(CLIENT.get("/metapixel/matching/", headers=OWN), 405)
+        assert refuses(send("matching", {}, cookie=signed_in, Sec_Fetch_Site="cross-site"), 403)
+    assert send("matching", {}, cookie=signed_in).json()
+    with django_assert_num_queries(0):
+        assert refuses(send("matching", {}, cookie=signed_in), 429)
+
+
+def test_the_servers_copy_of_a_page_event_knows_what_the_browsers_knows(signed_in):
+    told = send("matching", {}, cookie=signed_in).json()
+    send("collect", view(), cookie=signed_in)
+    [(_event, user_data)] = stored()
+    assert {key: user_data[key] for key in told} == {key: [value] for key, value in told.items()}
+    assert user_data["fbp"] == FBP
+    key = site_settings.current().installation_key
+    found = OutboxEvent.objects.get().digests.split()
+    assert {keys.digest(key, name, told[name]) for name in ("em", "external_id")} < set(found)
+
+
+def test_the_servers_copy_knows_it_without_the_matching_of_orders(signed_in):
+    MetaPixelSettings.objects.update(advanced_matching=False)
+    site_settings.refresh()
+    send("collect", view(), cookie=signed_in)
+    assert stored()[0][1]["em"] == [EM]
+
+
+@pytest.mark.parametrize("lacks", ["metapixel_user", "metapixel_consent"])
+def test_a_view_of_somebody_unmarked_asks_for_no_session(signed_in, lacks):
+    with CaptureQueriesContext(connection) as queries:
+        send("collect", view(), cookie=without(lacks, signed_in))
+    asked = [query["sql"] for query in queries.captured_queries]
+    assert not [sql for sql in asked if "django_session" in sql or "auth_user" in sql]
+    assert not [user_data for _event, user_data in stored() if "em" in user_data]
+
+
+@pytest.mark.parametrize("choice", ["withdrawn", "denied"])
+def test_taking_a_grant_back_takes_the_mark_away(signed_in, choice):
+    response = send("consent", {"choice": choice}, cookie=signed_in)
+    assert response.cookies["metapixel_user"]["max-age"] == 0
+    assert response.cookies["metapixel_user"]["path"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("choice", "cookie"), [("withdrawn", GRANTED), ("granted", f"{GRANTED}; metapixel_user=")]
+)
+def test_a_choice_that_takes_no_mark_away_leaves_it_alone(site, choice, cookie):
+    assert "metapixel_user" not in send("consent", {"choice": choice}, cookie=cookie).cookies
 
 
 # choice/

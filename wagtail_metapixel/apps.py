@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models.signals import post_delete, post_migrate, post_save
 from django.utils.translation import gettext_lazy as _
 
@@ -34,6 +34,12 @@ class MetaPixelConfig(AppConfig):
         drivers.connect()
         user_logged_in.connect(
             middleware.notice_staff, dispatch_uid="wagtail_metapixel.notice_staff"
+        )
+        user_logged_in.connect(
+            middleware.notice_login, dispatch_uid="wagtail_metapixel.notice_login"
+        )
+        user_logged_out.connect(
+            middleware.notice_logout, dispatch_uid="wagtail_metapixel.notice_logout"
         )
         post_migrate.connect(site_settings.make_installation_key, sender=self)
         for model in (models.MetaPixelSettings, models.MetaPixel):

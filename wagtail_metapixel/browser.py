@@ -8,7 +8,7 @@ a small cookie when the browser navigates, in a header when a script asked.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -23,6 +23,7 @@ from django.utils.translation import get_language
 from wagtail_metapixel import conf, keys, payloads
 from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.events import Event
+from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, current
 from wagtail_metapixel.visitor import Capture
 
@@ -45,21 +46,24 @@ def head_markup(site: SiteConfig, host: str) -> SafeString:
     """
     pixels = site.pixels_for(host)
     where = (get_script_prefix(), get_urlconf(), get_language())
+    domain = cookie_domain(host)
     # Not by host: a stranger may write a thousand of them into his requests.
-    key = (site.site_pk, pixels, where, conf.get("SANDBOX"), conf.get("SCRIPT_URL"))
+    key = (site.site_pk, pixels, where, domain, conf.get("SANDBOX"), conf.get("SCRIPT_URL"))
     rendered = current().rendered
     if key not in rendered:
-        rendered[key] = _head_markup(site, pixels)
+        rendered[key] = _head_markup(site, pixels, domain)
     markup: SafeString = rendered[key]
     return markup
 
 
-def _head_markup(site: SiteConfig, pixels: tuple[PixelConfig, ...]) -> SafeString:
+def _head_markup(
+    site: SiteConfig, pixels: tuple[PixelConfig, ...], domain: str | None
+) -> SafeString:
     if not (site.enabled and pixels and site.consent_provider):
         return SafeString("")
     return format_html(
         '<script type="application/json" id="metapixel-config">{}</script>\n{}',
-        island(page_config(site, pixels)),
+        island(page_config(site, pixels, domain)),
         format_html_join(
             "\n",
             '<script defer src="{}"></script>',
@@ -68,8 +72,13 @@ def _head_markup(site: SiteConfig, pixels: tuple[PixelConfig, ...]) -> SafeStrin
     )
 
 
-def page_config(site: SiteConfig, pixels: Iterable[PixelConfig]) -> dict[str, Any]:
-    """Return what ``metapixel.js`` needs to know, the same for every visitor."""
+def page_config(
+    site: SiteConfig, pixels: Collection[PixelConfig], domain: str | None = None
+) -> dict[str, Any]:
+    """Return what ``metapixel.js`` needs to know, the same for every visitor.
+
+    ``domain`` is that of our cookies, where a host does not keep its own.
+    """
     config: dict[str, Any] = {
         "pixels": [{"id": pixel.pixel_id, "events": _told_here(pixel)} for pixel in pixels],
         **{name: endpoint(name) for name in ("collect", "echo", "ticket", "consent")},
@@ -78,11 +87,24 @@ def page_config(site: SiteConfig, pixels: Iterable[PixelConfig]) -> dict[str, An
         "page_view": True,
         "gpc": site.respect_gpc,
     }
+    if domain:
+        config["domain"] = domain
     if site.limited_data_use:
         config["ldu"] = True
+    if site.load_before_consent and not site.data_layer:
+        config["early"] = True
     if site.data_layer:
         config["data_layer"] = True
+    if site.automatic_events:
+        config["auto_config"] = True
+    if _asks_who_signed_in(site, pixels):
+        config["matching"] = endpoint("matching")
     return config
+
+
+def _asks_who_signed_in(site: SiteConfig, pixels: Collection[PixelConfig]) -> bool:
+    told_to_meta = not site.data_layer and any(pixel.in_browser for pixel in pixels)
+    return bool(site.browser_matching) and told_to_meta
 
 
 def _told_here(pixel: PixelConfig) -> list[str] | None:
@@ -111,9 +133,11 @@ def _consent_config(site: SiteConfig) -> dict[str, Any]:
     return config
 
 
-def scripts(site: SiteConfig, pixels: Iterable[PixelConfig]) -> list[str]:
+def scripts(site: SiteConfig, pixels: Collection[PixelConfig]) -> list[str]:
     """Return the static files a page with these pixels loads, in order; the core comes last."""
     companions = ["first_party_cookies.js"]
+    if _asks_who_signed_in(site, pixels):
+        companions.append("advanced_matching.js")
     if any(pixel.in_browser for pixel in pixels):
         companions.append("meta_script.js")
     companions.append("page_swaps.js")
@@ -132,6 +156,29 @@ def _consent_scripts(site: SiteConfig) -> list[str]:
     if provider in ConsentProvider.values:
         return ["consent_watch.js", f"consent_{provider}.js"]
     return []
+
+
+def noscript_markup(site: SiteConfig, host: str) -> SafeString:
+    """Return an image for each pixel that hears of a page view without a script, or nothing."""
+    address, pixels = endpoint("noscript"), noscript_pixels(site, host)
+    if not (address and pixels):
+        return SafeString("")
+    sources = [address]
+    if len(pixels) > 1:
+        sources = [f"{address}?pixel={pixel.pixel_id}" for pixel in pixels]
+    images = format_html_join(
+        "", '<img hidden alt="" width="1" height="1" src="{}">', ((each,) for each in sources)
+    )
+    return format_html("<noscript>{}</noscript>", images)
+
+
+def noscript_pixels(site: SiteConfig, host: str) -> list[PixelConfig]:
+    """Return the pixels that an image may tell of a page view: none where anybody is asked."""
+    if not site.enabled or site.consent_provider != ConsentProvider.NOT_REQUIRED:
+        return []
+    if site.data_layer:  # the tag manager tells, and has an image of its own
+        return []
+    return [pixel for pixel in site.pixels_for(host, "PageView") if pixel.in_browser]
 
 
 def declaration_markup(text: str, site: SiteConfig) -> SafeString:
@@ -245,14 +292,57 @@ def _set_cookies(response: HttpResponseBase, held: Capture) -> None:
 
 def set_echo_cookie(response: HttpResponseBase, held: Capture, name: str, value: str) -> None:
     """Set a cookie that the browser's script is to read and to delete."""
+    set_cookie(response, held, name, value, max_age=ECHO_SECONDS)
+
+
+# Cookies
+
+
+def cookie_domain(host: str) -> str | None:
+    """Return the domain of our cookies on ``host``; ``None``: the host keeps its own.
+
+    ``COOKIE_DOMAIN`` holds where it covers the host: another site of the deployment may have
+    another domain. One that cannot be used is no domain; checks and doctor say so.
+    """
+    try:
+        domain = conf.cookie_domain()
+    except ConfigurationError:
+        return None
+    return domain if domain and covers(domain, host) else None
+
+
+def covers(domain: str, host: str) -> bool:
+    """Tell whether a cookie of ``domain`` reaches ``host``; both lower case, without port."""
+    return host == domain or host.endswith(f".{domain}")
+
+
+def set_cookie(
+    response: HttpResponseBase,
+    held: Capture,
+    name: str,
+    value: str,
+    *,
+    max_age: int | None,
+    domain: str | None = None,
+) -> None:
+    """Set a cookie of ours for ``max_age`` seconds; every one of them goes through here.
+
+    ``None``: until the browser is closed. Scripts read it, so it is not ``HttpOnly``. ``domain`` is for where none is set for all.
+    """
     response.set_cookie(
         name,
         value,
-        max_age=ECHO_SECONDS,
+        max_age=max_age,
         path="/",
+        domain=cookie_domain(held.host) or domain,
         secure=held.scheme == "https",
         samesite="Lax",
     )
+
+
+def delete_cookie(response: HttpResponseBase, held: Capture, name: str) -> None:
+    """Delete a cookie that :func:`set_cookie` has set."""
+    response.delete_cookie(name, path="/", domain=cookie_domain(held.host), samesite="Lax")
 
 
 def _by_id(copy: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,12 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """Every setting with its default."""
 
-_DOMAIN = re.compile(r"\.?[a-z0-9.-]{1,253}|")
+# With a dot inside and a last label that is no number: browsers refuse anything else, and the cookie
+# with it. Of the suffixes below which everybody registers, the most widespread ones.
+_DOMAIN = re.compile(
+    r"\.?(?!(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}\Z)"
+    r"(?=.{3,253}\Z)(?:[a-z0-9-]{1,63}\.)+(?![0-9]+\Z)[a-z0-9-]{2,63}"
+)
 _VERSION = re.compile(r"v\d{1,3}\.\d{1,2}")
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
@@ -214,12 +219,18 @@ def cookie_domain() -> str | None:
 
     Where nothing is set, that of Django's session cookie: a shop on several hosts has set it.
     """
-    domain = get("COOKIE_DOMAIN") or settings.SESSION_COOKIE_DOMAIN or ""
-    if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain.lower()):
+    if given := get("COOKIE_DOMAIN"):
+        if domain := _domain(given):
+            return domain
         raise ConfigurationError(
-            f'{SETTING}["COOKIE_DOMAIN"] has to be a domain, like "example.com".'
+            f'{SETTING}["COOKIE_DOMAIN"] has to be a domain of your own, like "example.com".'
         )
-    return domain.lower().lstrip(".") or None
+    return _domain(settings.SESSION_COOKIE_DOMAIN)
+
+
+def _domain(value: object) -> str | None:
+    text = value.lower() if isinstance(value, str) else ""
+    return text.lstrip(".") if _DOMAIN.fullmatch(text) else None
 
 
 def count(name: str) -> int:

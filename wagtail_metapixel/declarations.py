@@ -18,11 +18,21 @@ from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 
-from wagtail_metapixel import browser, catalogue, counters, event_options, keys, payloads, recording
+from wagtail_metapixel import (
+    browser,
+    catalogue,
+    counters,
+    event_options,
+    keys,
+    payloads,
+    recording,
+    unanswered,
+)
 from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.consent import Reason
 from wagtail_metapixel.custom_data import build_custom_data
 from wagtail_metapixel.exceptions import EventError
+from wagtail_metapixel.parameters import SERVER_ONLY
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Capture, capture
 
@@ -32,6 +42,8 @@ DECLARATION_BYTES = 4096
 POSTED_BYTES = 5120
 """Of a declaration inside the JSON of a post: each quote has a backslash there."""
 TICKET_SECONDS = 24 * 3600
+TICKET_CHARACTERS = 4096
+"""As much as the door reads of any text."""
 ADMINS = ("wagtailadmin_home", "admin:index")
 """Names of the addresses below which nothing is printed."""
 
@@ -170,6 +182,15 @@ def head(request: HttpRequest) -> SafeString:
     return markup
 
 
+def noscript(request: HttpRequest, /) -> SafeString:
+    """Return the image for browsers without scripts; nothing where consent is asked for."""
+    held, site = _page(request)
+    if site is None or held.noscript_is_printed:
+        return SafeString("")
+    held.noscript_is_printed = True
+    return browser.noscript_markup(site, held.host)
+
+
 def page_event(request: HttpRequest, name: str, params: Mapping[str, Any]) -> SafeString:
     """Return the signed declaration of a page event.
 
@@ -184,6 +205,19 @@ def page_event(request: HttpRequest, name: str, params: Mapping[str, Any]) -> Sa
     held, site = _page(request)
     if site is None or not site.pixels_for(held.host, event_name):
         return SafeString("")
+    custom_data, _problems = _checked(event_name, params, site)
+    text = payloads.declaration(event_name, custom_data)
+    size = len(text.encode())
+    if size > DECLARATION_BYTES or size + text.count('"') + text.count("\\") > POSTED_BYTES:
+        counters.add(counters.Item(counters.DIAGNOSTIC, "declaration: longer than 4 kB, cut"))
+        text = payloads.declaration(event_name, _short(custom_data))
+    return browser.declaration_markup(text, site)
+
+
+def _checked(
+    event_name: str, params: Mapping[str, Any], site: SiteConfig
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the parameters a page may tell of an event, and what was wrong with them."""
     problems: list[Problem] = []
     options, params, odd = event_options.read(params)
     if options.wire:
@@ -195,17 +229,16 @@ def page_event(request: HttpRequest, name: str, params: Mapping[str, Any]) -> Sa
     problems += [Problem(name, rule) for name in event_options.ADDRESSES if getattr(options, name)]
     if near := catalogue.event_name_problem(event_name):
         problems.append(near)
-    recording.raise_mistakes(event_name, problems + wrong)
-    text = payloads.declaration(event_name, custom_data)
-    size = len(text.encode())
-    if size > DECLARATION_BYTES or size + text.count('"') + text.count("\\") > POSTED_BYTES:
-        counters.add(counters.Item(counters.DIAGNOSTIC, "declaration: longer than 4 kB, cut"))
-        text = payloads.declaration(event_name, _short(custom_data))
-    return browser.declaration_markup(text, site)
+    problems += wrong
+    recording.raise_mistakes(event_name, problems)
+    return custom_data, problems
 
 
-def ticket(request: HttpRequest, /, event_name: str, key: keys.Key) -> SafeString:
-    """Return the signed ticket for the one ``event_name`` that happened to ``key``."""
+def ticket(request: HttpRequest, /, event_name: str, key: keys.Key, **params: Any) -> SafeString:
+    """Return the signed ticket for the one ``event_name`` that happened to ``key``.
+
+    With its parameters ``params``, a grant on this page completes what was withheld without one.
+    """
     event_name = catalogue.check_event_name(event_name)
     held, site = _page(request)
     if site is None:
@@ -215,7 +248,20 @@ def ticket(request: HttpRequest, /, event_name: str, key: keys.Key) -> SafeStrin
     for flag in ("_cache_update_cache", "_wagtailcache_update"):
         setattr(request, flag, False)
     event_id = keys.event_id(current().installation_key, site.site_pk, key, event_name)
-    return browser.ticket_markup(keys.sign_ticket({"n": event_name, "i": event_id}, site.site_pk))
+    claims: dict[str, Any] = {"n": event_name, "i": event_id}
+    if not params:
+        return browser.ticket_markup(keys.sign_ticket(claims, site.site_pk))
+    custom_data, problems = _checked(event_name, params, site)
+    if any(problem.fatal for problem in problems):
+        # Meta would reject it. What track() recorded of it is told all the same.
+        return browser.ticket_markup(keys.sign_ticket(claims, site.site_pk))
+    claims["k"] = unanswered.order_digest(key)
+    claims["p"] = {name: value for name, value in custom_data.items() if name not in SERVER_ONLY}
+    signed = keys.sign_ticket(claims, site.site_pk)
+    if len(signed) > TICKET_CHARACTERS:
+        counters.add(counters.Item(counters.DIAGNOSTIC, "ticket: longer than 4 kB, cut"))
+        signed = keys.sign_ticket({**claims, "p": _short(claims["p"])}, site.site_pk)
+    return browser.ticket_markup(signed)
 
 
 def _page(request: HttpRequest) -> tuple[Capture, SiteConfig | None]:

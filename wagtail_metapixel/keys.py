@@ -69,6 +69,15 @@ def key_text(key: Key) -> str:
     return str(key)
 
 
+def external_id(installation_key: bytes, user: Model) -> str:
+    """Return what Meta calls a signed-in user on both channels: 64 hex characters.
+
+    The same on all sites of an installation, and no way back to the account.
+    """
+    message = json.dumps(["external_id", key_text(user)], ensure_ascii=True)
+    return hmac.new(installation_key, message.encode(), hashlib.sha256).hexdigest()
+
+
 # Digests
 
 

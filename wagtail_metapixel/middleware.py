@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -62,14 +63,51 @@ def notice_staff(request: HttpRequest | None, user: Any, **_kwargs: Any) -> None
         logger.error("The login of staff went unnoticed: %s", type(error).__name__)
 
 
+def notice_login(request: HttpRequest | None, **_kwargs: Any) -> None:
+    """Note that a visitor has signed in. Receiver of ``user_logged_in``."""
+    _note_signed_in(request, True)
+
+
+def notice_logout(request: HttpRequest | None, **_kwargs: Any) -> None:
+    """Note that a visitor has signed out. Receiver of ``user_logged_out``."""
+    _note_signed_in(request, False)
+
+
+def _note_signed_in(request: HttpRequest | None, signed_in: bool) -> None:
+    try:
+        if request is not None:
+            visitor.capture(request).signed_in = signed_in
+    except Exception as error:  # noqa: BLE001 - as above
+        logger.error("A login or logout went unnoticed: %s", type(error).__name__)
+
+
+def _mark_signed_in(response: HttpResponseBase, held: visitor.Capture) -> None:
+    """Say in a valueless cookie whether anybody has signed in, for pages may not ask."""
+    site = held.site()
+    if held.signed_in and not held.is_staff and site is not None and site.browser_matching:
+        until_closed = settings.SESSION_EXPIRE_AT_BROWSER_CLOSE
+        max_age = None if until_closed else settings.SESSION_COOKIE_AGE
+        browser.set_cookie(response, held, visitor.USER_COOKIE, "", max_age=max_age)
+    elif visitor.USER_COOKIE in held.cookies:
+        browser.delete_cookie(response, held, visitor.USER_COOKIE)
+    else:
+        return
+    held.no_store = True
+
+
 def _finish(
     request: HttpRequest, response: HttpResponseBase, held: visitor.Capture
 ) -> HttpResponseBase:
     try:
+        if held.signed_in is not None:
+            _mark_signed_in(response, held)
+    except Exception as error:  # noqa: BLE001 - a finished response must reach the visitor
+        logger.error("The mark of a login was lost: %s", type(error).__name__)
+    try:
         browser.attach(response, held)
         if held.is_staff:
             # Staff browse their own shop all day; pages obey the cookie without asking who it is.
-            response.set_cookie(visitor.OFF_COOKIE, "", max_age=STAFF_SECONDS, samesite="Lax")
+            browser.set_cookie(response, held, visitor.OFF_COOKIE, "", max_age=STAFF_SECONDS)
     except Exception as error:  # noqa: BLE001 - a finished response must reach the visitor
         logger.error("The echo was lost: %s", type(error).__name__)
     try:

@@ -29,10 +29,13 @@ from wagtail_metapixel.models import (
     State,
     Twin,
     Withdrawal,
+    WithheldOrder,
 )
 
 LEASE = timedelta(seconds=60)
 TWIN_WINDOW = timedelta(hours=48)
+GRANT_WINDOW = timedelta(hours=24)
+"""How long a grant on the thank-you page may complete what was withheld."""
 DEADLINE_MARGIN = timedelta(minutes=30)
 """Kept free before both deadlines, for clocks that differ and answers that take long."""
 
@@ -82,6 +85,14 @@ def insert(rows: Sequence[OutboxEvent], *, using: str) -> None:
     if any(row.state == State.PENDING for row in rows):
         wake = partial(signals.recorded.send_robust, sender=OutboxEvent, using=using)
         transaction.on_commit(wake, using=using, robust=True)
+
+
+def insert_withheld(event_id: str, site_pk: int, happened_at: datetime, *, using: str) -> None:
+    """Append when a withheld event happened, in the caller's transaction like :func:`insert`."""
+    with transaction.atomic(using=using):
+        WithheldOrder.objects.using(using).create(
+            event_id=event_id, site_pk=site_pk, happened_at=happened_at
+        )
 
 
 def deadlines(event_time: int, max_age: int, twin: Twin) -> tuple[datetime, datetime | None]:
@@ -144,6 +155,18 @@ def is_recorded(event_id: str, site_pk: int, *, using: str) -> bool:
     """Tell whether this event of a site was recorded at all."""
     rows = OutboxEvent.objects.using(using).filter(event_id=event_id, site_pk=site_pk)
     return rows.exists()
+
+
+def withheld_at(event_id: str, site_pk: int, *, using: str) -> datetime | None:
+    """Return when an event happened that a grant may still complete, ``None`` where there is none.
+
+    Neither the event nor its being withheld may be older than :data:`GRANT_WINDOW`.
+    """
+    earliest = timezone.now() - GRANT_WINDOW
+    rows = WithheldOrder.objects.using(using).filter(
+        event_id=event_id, site_pk=site_pk, happened_at__gt=earliest, withheld_at__gt=earliest
+    )
+    return rows.order_by("pk").values_list("happened_at", flat=True).first()
 
 
 # Reading

@@ -30,6 +30,8 @@ from wagtail_metapixel import (
     matching,
     outbox,
     recording,
+    signed_in,
+    unanswered,
 )
 from wagtail_metapixel import visitor as visitors
 from wagtail_metapixel.catalogue import Problem
@@ -48,6 +50,8 @@ logger = logging.getLogger("wagtail_metapixel")
 
 WITHOUT_A_PAGE = frozenset({"physical_store", "phone_call"})
 """Action sources whose request is that of the person at the till or on the phone."""
+UNANSWERED = frozenset({Reason.UNKNOWN, Reason.NO_VISITOR})
+"""Why an event is withheld that a grant may still complete."""
 
 
 def track(  # noqa: PLR0913 - keywords, each of them something a caller may know better
@@ -116,9 +120,11 @@ def remember(request: HttpRequest, key: keys.Key, *, using: str | None = None) -
             return False
         site = held.site()
         decision = consent_gate(site, None, held=held)
+        database = outbox.alias(using)
+        if decision.reason is Reason.UNKNOWN:
+            unanswered.note(request, key, using=database)
         if site is None or not decision.allowed:
             return False
-        database = outbox.alias(using)
         # A savepoint: a failing INSERT would spoil the caller's own transaction.
         with transaction.atomic(using=database):
             visitors.store(_read(held, site, decision), key, using=database)
@@ -157,19 +163,24 @@ def _track(
     event_name = catalogue.check_event_name(name)
     _check_types(request, given, using)
     held, person = _whose(request, given, using)
-    if held is None and person is None and given.consent is None:
-        return recording.withheld(event_name, None, Reason.NO_VISITOR)
     site = _site(given, held, person, request)
     decision = consent_gate(site, event_name, held=held, visitor=person, stated=given.consent)
     if site is None or not decision.allowed:
+        nobody = held is None and person is None and given.consent is None
+        if decision.reason in UNANSWERED or (nobody and site is None):
+            _keep_unanswered(event_name, site, request if held else None, given, params, using)
+        if nobody:
+            return recording.withheld(event_name, None, Reason.NO_VISITOR)
         return recording.withheld(event_name, site, decision.reason)
 
-    if person is None and held is not None:
+    signed: Mapping[str, Any] = {}
+    if person is None and held is not None and request is not None:
         person = _read(held, site, decision)
+        signed = signed_in.user_data(request, site)
     event, problems = _event(event_name, site, person, given, params)
     if near := catalogue.event_name_problem(event_name):
         problems.append(near)
-    user_data, found = _user_data(site, person, given.user_data)
+    user_data, found = _user_data(site, person, given.user_data, signed)
     found += event_options.unknown_place(event.options, user_data)
     recording.raise_mistakes(event_name, problems + found)
     if not matching.enough(user_data):
@@ -258,6 +269,22 @@ def _site(
     return visitors.capture(request).site() if request is not None and at_the_till else None
 
 
+def _keep_unanswered(
+    event_name: str,
+    site: SiteConfig | None,
+    buyers: HttpRequest | None,
+    given: _Given,
+    params: Mapping[str, Any],
+    using: str,
+) -> None:
+    """Let a grant on the thank-you page complete what was withheld for want of an answer."""
+    if given.key is None or given.action_source != "website":
+        return
+    fact = unanswered.Fact(event_name, given.key, given.event_time, params)
+    if unanswered.keep(fact, site, using=using) and buyers is not None:
+        unanswered.note(buyers, given.key, using=using)
+
+
 def _read(held: Capture, site: SiteConfig, decision: Decision) -> Visitor:
     return visitors.read(held, site, consent=decision.choice, consent_proof=decision.proof)
 
@@ -333,13 +360,16 @@ def _with_original_id(
 
 
 def _user_data(
-    site: SiteConfig, person: Visitor | None, told: Mapping[str, Any] | None
+    site: SiteConfig,
+    person: Visitor | None,
+    told: Mapping[str, Any] | None,
+    signed: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[Problem]]:
     matched: dict[str, Any] = {}
     problems: list[Problem] = []
     if told and site.advanced_matching:
         matched, problems = matching.match(told, region=site.phone_region or None)
-    return {**matched, **(person.user_data() if person else {})}, problems
+    return {**signed, **matched, **(person.user_data() if person else {})}, problems
 
 
 def consent_gate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from wagtail_metapixel import views
+from wagtail_metapixel import noscript, views
 
 app_name = "wagtail_metapixel"
 
@@ -14,4 +14,6 @@ urlpatterns = [
     path("ticket/", views.ticket, name="ticket"),
     path("consent/", views.consent_choice, name="consent"),
     path("choice/", views.choice, name="choice"),
+    path("matching/", views.matching, name="matching"),
+    path("noscript/", noscript.image, name="noscript"),
 ]

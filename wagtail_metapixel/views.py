@@ -1,4 +1,4 @@
-"""The five addresses a browser talks to. Harmless by construction.
+"""The addresses a browser talks to. Harmless by construction.
 
 Prices come from our own signature, the address and the agent from the request, action events not
 at all; what each request has to pass stands in :mod:`wagtail_metapixel.door`.
@@ -20,6 +20,7 @@ from wagtail_metapixel import (
     browser,
     catalogue,
     collecting,
+    completing,
     consent,
     counters,
     declarations,
@@ -29,6 +30,7 @@ from wagtail_metapixel import (
     payloads,
     privacy,
     recording,
+    signed_in,
     visitor,
 )
 from wagtail_metapixel.choices import ConsentProvider
@@ -67,6 +69,9 @@ def collect(call: Call) -> HttpResponse:
     if not isinstance(told, list) or not 1 <= len(told) <= EVENTS_MAX:
         raise RefusedRequestError(400, "collect: no events")
     declared = list(_declared(told, site))
+    if any("user_data" in said for said in (body, *told) if isinstance(said, dict)):
+        # Read by nobody: who the person is says the request.
+        counters.add(counters.Item(counters.REFUSED, "collect: user data", site_pk=site.site_pk))
     if not declared:
         raise RefusedRequestError(400, "collect: no event of ours")
     decision = consent.decide(site, None, held=held)
@@ -87,7 +92,14 @@ def collect(call: Call) -> HttpResponse:
     ]
     if wanted:
         failed = body.get("pixel") == "failed"
-        collecting.collect(wanted, person, decision, site, pixel_failed=failed)
+        collecting.collect(
+            wanted,
+            person,
+            decision,
+            site,
+            pixel_failed=failed,
+            user_data=_of_the_signed_in(call),
+        )
     _keep_meta_cookies(response, call, person)
     return response
 
@@ -157,17 +169,11 @@ def _browser_visitor(call: Call, decision: Decision) -> Visitor:
 def _keep_meta_cookies(response: HttpResponse, call: Call, person: Visitor) -> None:
     # Set by a server, a cookie lives as long as it says; Safari cuts those of scripts to 7 days.
     domain, held = call.text("domain").lower(), call.held
-    inside = domain and (held.host == domain or held.host.endswith(f".{domain}"))
+    found = domain if _DOMAIN.fullmatch(domain) and browser.covers(domain, held.host) else None
     for name, value in (("_fbp", person.fbp), ("_fbc", person.fbc)):
         if value:
-            response.set_cookie(
-                name,
-                value,
-                max_age=META_COOKIE_SECONDS,
-                path="/",
-                domain=domain if inside and _DOMAIN.fullmatch(domain) else None,
-                secure=held.scheme == "https",
-                samesite="Lax",
+            browser.set_cookie(
+                response, held, name, value, max_age=META_COOKIE_SECONDS, domain=found
             )
 
 
@@ -223,13 +229,21 @@ def ticket(call: Call) -> HttpResponse:
     if not decision.allowed:
         return HttpResponse(status=204)
     event_id, using = str(claims["i"]), outbox.alias()
-    if not outbox.is_recorded(event_id, site.site_pk, using=using):
+    person = _browser_visitor(call, decision)
+    if not (
+        outbox.is_recorded(event_id, site.site_pk, using=using)
+        or _completed(call, claims, person, using)
+    ):
         return JsonResponse({"wait": True})
     rows = outbox.recorded([event_id], site.site_pk, newer_than=TICKET_WINDOW, using=using)
-    person = _browser_visitor(call, decision)
     if not _is_the_buyer(person, rows) or not outbox.first_to_tell(event_id, using=using):
         return HttpResponse(status=204)
     return JsonResponse({"event": _copies(rows)[0]})
+
+
+def _completed(call: Call, claims: Body, person: Visitor, using: str) -> bool:
+    told = _of_the_signed_in(call)
+    return completing.complete(claims, call.request, person, call.site, user_data=told, using=using)
 
 
 def _is_the_buyer(person: Visitor, rows: Iterable[OutboxEvent]) -> bool:
@@ -242,34 +256,61 @@ def _is_the_buyer(person: Visitor, rows: Iterable[OutboxEvent]) -> bool:
 
 @functools.partial(door, is_choice=True)
 def consent_choice(call: Call) -> HttpResponse:
-    """Keep the visitor's answer in our cookie, with proof; stop what waits on withdrawal."""
+    """Keep the visitor's answer in our cookie, with proof; stop what waits on withdrawal.
+
+    Where nobody has to be asked, the cookie holds objections only, and a grant takes it away.
+    """
     choice, held, site = call.text("choice"), call.held, call.site
-    asks = site.consent_provider == ConsentProvider.COOKIE
-    if choice not in ({"granted", "denied", "withdrawn"} if asks else {"withdrawn"}):
+    if choice not in _CHOICES.get(site.consent_provider, {"withdrawn"}):
         raise RefusedRequestError(400, "consent: no choice")
     response = HttpResponse(status=204)
     if choice == "withdrawn" or (choice == "denied" and _has_granted(held, site)):
         person = visitor.read(held, site, consent=Choice.DENIED, consent_proof="")
         privacy.withdraw(person)
         for name in ("_fbp", "_fbc"):
-            response.delete_cookie(name, path="/", samesite="Lax")
+            browser.delete_cookie(response, held, name)
+        if visitor.USER_COOKIE in held.cookies:
+            browser.delete_cookie(response, held, visitor.USER_COOKIE)
     proof = privacy.prove(choice, site, tool=site.consent_provider)
     if consent.ask_tool(held, site) is Choice.DENIED:
         return response  # the tool's own cookie says it, and a later yes there is to count again
-    granted = choice == "granted"
-    response.set_cookie(
-        visitor.CONSENT_COOKIE,
-        f"{Choice.GRANTED}.{proof}" if granted else str(Choice.DENIED),
-        max_age=CONSENT_SECONDS,
-        path="/",
-        secure=held.scheme == "https",
-        samesite="Lax",
-    )
+    if choice == "granted" and site.consent_provider == ConsentProvider.NOT_REQUIRED:
+        browser.delete_cookie(response, held, visitor.CONSENT_COOKIE)
+        return response
+    answer = f"{Choice.GRANTED}.{proof}" if choice == "granted" else str(Choice.DENIED)
+    browser.set_cookie(response, held, visitor.CONSENT_COOKIE, answer, max_age=CONSENT_SECONDS)
     return response
+
+
+# What is heard; of a tool that asks, only that somebody objects.
+_CHOICES: Mapping[str, frozenset[str]] = {
+    ConsentProvider.COOKIE: frozenset({"granted", "denied", "withdrawn"}),
+    ConsentProvider.NOT_REQUIRED: frozenset({"granted", "withdrawn"}),
+}
 
 
 def _has_granted(held: Capture, site: SiteConfig) -> bool:
     return consent.ask(held, site)[0] == Choice.GRANTED
+
+
+# matching/: who has signed in
+
+
+@door
+def matching(call: Call) -> HttpResponse:
+    """Tell a visitor's own browser the digests that go with Meta's ``init``: ``{"em": "9f8…"}``.
+
+    Only what the owner chose, and after a grant.
+    """
+    if not consent.decide(call.site, None, held=call.held).allowed:
+        return JsonResponse({})
+    return JsonResponse({key: digests[0] for key, digests in _of_the_signed_in(call).items()})
+
+
+def _of_the_signed_in(call: Call) -> dict[str, Any]:
+    # Without the mark nobody has signed in, and the session is not asked for.
+    is_marked = visitor.USER_COOKIE in call.held.cookies
+    return signed_in.user_data(call.request, call.site) if is_marked else {}
 
 
 # choice/: the answer in a cookie that no script may read

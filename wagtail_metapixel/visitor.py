@@ -30,6 +30,8 @@ from wagtail_metapixel.site_settings import SiteConfig, Snapshot, current
 
 OFF_COOKIE = "metapixel_off"
 CONSENT_COOKIE = "metapixel_consent"
+USER_COOKIE = "metapixel_user"
+"""Says, without a value, that somebody has signed in with this browser."""
 UNDECLARED_PROXY = "a proxy that nobody declared"
 RECORD_LIFETIME = timedelta(days=7)
 
@@ -65,8 +67,12 @@ class Capture:
     """Browser copies of committed action events, waiting for the response."""
     is_staff: bool = False
     """Whether somebody who may enter the admin has just logged in."""
+    signed_in: bool | None = None
+    """Whether somebody has just signed in, or out, with this browser; ``None``: neither."""
     head_is_printed: bool = False
     """Whether ``{% metapixel %}`` stands on the page already."""
+    noscript_is_printed: bool = False
+    """Whether ``{% metapixel_noscript %}`` stands on the page already."""
     no_store: bool = False
     """Whether the page holds something that is this visitor's alone."""
     _cookies: Mapping[str, str] | None = field(default=None, repr=False)

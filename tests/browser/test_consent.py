@@ -67,6 +67,42 @@ def test_grant_after_a_refusal_reports_from_that_page_on(shop, sandbox, visit):
     assert fbc.endswith(".IwAR0MixedCase_AbC-123")
 
 
+@pytest.mark.parametrize("told_of_payment", ["before the grant", "after the grant"])
+def test_grant_on_the_thank_you_page_completes_the_order(
+    shop, cached_shop, sandbox, visit, told_of_payment
+):
+    at = cached_shop if told_of_payment == "before the grant" else shop
+    shopper = visit(at)
+    shopper.arrive()
+    shopper.open_product()
+    shopper.add_to_cart()
+    shopper.open_cart()
+    shopper.check_out()
+    shopper.place_order()
+    shopper.choose_payment()
+    shopper.pay()
+    shopper.return_to_shop()
+    if at is cached_shop:
+        # The page asks the bank's word of the shop by itself.
+        assert shopper.wait_until(shopper.is_paid, PATIENCE)
+    assert sandbox.requests == []
+
+    shopper.accept()
+    (purchase,) = sandbox.events("Purchase")
+    assert purchase["counts"] == {"browser": 1, "server": 1}
+    assert purchase["differences"] == []
+    (expected,) = [one for one in shopper.expected if one.name == "Purchase"]
+    assert list(expected.wrong_in(purchase)) == []
+
+    shopper.page.reload()
+    assert shopper.wait_until(lambda: len(sandbox.events("PageView")) == 2, PATIENCE)
+    shopper.wait(SECONDS_OF_SILENCE)
+    (purchase,) = sandbox.events("Purchase")
+    assert purchase["counts"] == {"browser": 1, "server": 1}
+    assert sandbox.rejections() == []
+    assert shopper.all_troubles() == []
+
+
 def test_staff_are_not_reported_and_the_admin_asks_nobody_else(shop, sandbox, visit):
     shopper = visit(shop)
     shopper.page.goto(f"{shop.url}/admin/")

@@ -1,4 +1,4 @@
-"""``{% load metapixel %}``: three tags that never raise in production."""
+"""``{% load metapixel %}``: four tags that never raise in production."""
 
 from __future__ import annotations
 
@@ -82,7 +82,21 @@ def metapixel_event(context: template.Context, /, event_name: str, **params: Any
 
 
 @_tag
-def metapixel_ticket(context: template.Context, /, event_name: str, key: Any) -> SafeString:
-    """Let a thank-you page ask for its event: ``{% metapixel_ticket "Purchase" order %}``."""
+def metapixel_ticket(
+    context: template.Context, /, event_name: str, key: Any, **params: Any
+) -> SafeString:
+    """Let a thank-you page ask for its event: ``{% metapixel_ticket "Purchase" order %}``.
+
+    With the parameters of the event, a grant on that page completes what was withheld.
+    """
     request = context.get("request")
-    return declarations.guarded("metapixel_ticket", request, declarations.ticket, event_name, key)
+    return declarations.guarded(
+        "metapixel_ticket", request, declarations.ticket, event_name, key, **params
+    )
+
+
+@_tag
+def metapixel_noscript(context: template.Context, /) -> SafeString:
+    """Print the image for browsers without scripts. Goes into ``<body>``, once."""
+    request = context.get("request")
+    return declarations.guarded("metapixel_noscript", request, declarations.noscript)
