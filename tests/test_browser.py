@@ -188,11 +188,44 @@ def test_where_no_pixel_is_in_the_browser_the_page_holds_nothing_that_loads_meta
 
 
 @pytest.mark.parametrize(
-    ("choice", "name"), [("limited_data_use", "ldu"), ("data_layer", "data_layer")]
+    ("choice", "name"),
+    [
+        ("limited_data_use", "ldu"),
+        ("data_layer", "data_layer"),
+        ("load_before_consent", "early"),
+        ("automatic_events", "auto_config"),
+    ],
 )
 def test_a_page_says_what_the_owner_switched_on(choice, name):
     assert browser.page_config(SITE._replace(**{choice: True}), [PIXEL])[name] is True
     assert name not in browser.page_config(SITE, [PIXEL])
+
+
+def test_where_the_owner_chose_fields_the_browser_asks_who_signed_in():
+    site = SITE._replace(browser_matching=("em",))
+    assert browser.page_config(site, [PIXEL])["matching"] == "/metapixel/matching/"
+    names = browser.scripts(site, [PIXEL])
+    assert names.index("advanced_matching.js") == names.index("meta_script.js") - 1
+    assert find("wagtail_metapixel/advanced_matching.js")
+
+
+@pytest.mark.parametrize(
+    ("choices", "mode"),
+    [
+        ({}, "both"),
+        ({"browser_matching": ("em",)}, "server"),
+        ({"browser_matching": ("em",), "data_layer": True}, "both"),
+    ],
+)
+def test_elsewhere_nobody_is_asked_who_signed_in(choices, mode):
+    site, pixels = SITE._replace(**choices), [PIXEL._replace(mode=mode)]
+    assert "matching" not in browser.page_config(site, pixels)
+    assert "advanced_matching.js" not in browser.scripts(site, pixels)
+
+
+def test_where_a_tag_manager_is_told_nothing_of_metas_is_loaded_early():
+    site = SITE._replace(load_before_consent=True, data_layer=True)
+    assert "early" not in browser.page_config(site, [PIXEL])
 
 
 def test_the_sandbox_brings_its_own_script(settings):
@@ -210,6 +243,31 @@ def test_strange_hosts_do_not_fill_the_memory(rendered):
     for number in range(50):
         browser.head_markup(SITE, f"host-{number}.example")
     assert len(rendered) == 1
+
+
+def test_a_page_names_the_domain_of_the_cookies_only_where_it_covers_the_host(settings):
+    settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": "example.com"}
+    hosts = ("shop.example.com", "example.com", "shop.example.org", "badexample.com")
+    site = SITE._replace(pixels=(PIXEL._replace(hosts=frozenset(hosts)),))
+    told = {
+        host: json.loads(parsed(site, host).find(id="metapixel-config").string).get("domain")
+        for host in hosts
+    }
+    assert told == {
+        "shop.example.com": "example.com",
+        "example.com": "example.com",
+        "shop.example.org": None,
+        "badexample.com": None,
+    }
+
+
+def test_hosts_below_one_domain_share_what_is_kept_in_memory(settings, rendered):
+    settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": "example.com"}
+    hosts = [f"{number}.example.{end}" for number in range(50) for end in ("com", "org")]
+    site = SITE._replace(pixels=(PIXEL._replace(hosts=frozenset(hosts)),))
+    for host in hosts:
+        browser.head_markup(site, host)
+    assert len(rendered) == 2
 
 
 def test_an_island_cannot_end_its_script():
@@ -285,6 +343,45 @@ def size_of(response):
 
 def numbered(count, length):
     return [{**copy_of(n << 96), "p": {"content_name": "x" * length}} for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("domain", "host", "kept"),
+    [
+        ("example.com", "shop.example.com", "example.com"),
+        (".Example.com", "EXAMPLE.com:8000", "example.com"),
+        ("", "shop.example.com", ""),
+        ("example.com", "shop.example.org", ""),
+        ("example.com", "badexample.com", ""),
+        ("co.uk", "shop.co.uk", ""),
+        ("localhost", "localhost", ""),
+        ("127.0.0.1", "127.0.0.1", ""),
+        (7, "shop.example.com", ""),
+    ],
+)
+def test_a_cookie_of_ours_stands_on_the_domain_set_for_all_where_that_covers_the_host(
+    settings, domain, host, kept
+):
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": domain}
+    held = ask(Host=host)
+    held.echo.append(copy_of(1))
+    response = attached(held)
+    browser.delete_cookie(response, held, "_fbp")
+    told = [morsel["domain"] for morsel in response.cookies.values()]
+    assert told == [kept, kept]
+
+
+def test_a_domain_found_by_the_browser_counts_only_where_none_is_set_for_all(settings):
+    settings.ALLOWED_HOSTS = ["*"]
+    found = []
+    for domain in ("", "www.shop.example"):
+        settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": domain}
+        response = HttpResponse()
+        held = ask(Host="www.shop.example")
+        browser.set_cookie(response, held, "_fbp", "1", max_age=1, domain="shop.example")
+        found.append(response.cookies["_fbp"]["domain"])
+    assert found == ["shop.example", "www.shop.example"]
 
 
 def test_an_event_that_does_not_fit_into_its_cookie_travels_by_its_id():

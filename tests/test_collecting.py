@@ -12,12 +12,14 @@ def declared(name="ViewContent", event_id="1" * 32, **custom_data):
     return collecting.Declared(event_name=name, event_id=event_id, custom_data=custom_data)
 
 
-def collect(site, items, *, person=None, pixel_failed=False):
+def collect(site, items, *, person=None, pixel_failed=False, user_data=None):
     person = person or Visitor(
         site_pk=site.site_pk, host="testserver", url="http://testserver/shoes/", fbp=FBP
     )
     decision = consent.Decision(None, Choice.GRANTED, "proof", site.pixels)
-    return collecting.collect(items, person, decision, site, pixel_failed=pixel_failed)
+    return collecting.collect(
+        items, person, decision, site, pixel_failed=pixel_failed, user_data=user_data
+    )
 
 
 def test_page_events_of_a_view_are_one_insert(shop, django_assert_num_queries):
@@ -30,6 +32,13 @@ def test_page_events_of_a_view_are_one_insert(shop, django_assert_num_queries):
     assert event["event_id"] == "1" * 32
     assert event["custom_data"] == {"value": 5, "currency": "EUR"}
     assert user_data == {"fbp": FBP}
+
+
+def test_what_the_browser_tells_of_the_signed_in_stands_in_every_row(shop):
+    signed_in = {"em": ["a" * 64], "fbp": "not what the request said"}
+    collect(shop, [declared(), declared("PageView", "2" * 32)], user_data=signed_in)
+    told_of = [told(row)[1] for row in OutboxEvent.objects.all()]
+    assert told_of == [{"em": ["a" * 64], "fbp": FBP}] * 2
 
 
 def test_page_event_has_no_twin_where_metas_script_was_blocked(shop):

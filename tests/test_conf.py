@@ -196,3 +196,41 @@ def test_a_switch_is_true_or_false(given, value):
     given(INJECT=value)
     with pytest.raises(ConfigurationError, match="INJECT"):
         conf.flag("INJECT")
+
+
+@pytest.mark.parametrize(
+    ("value", "domain"),
+    [
+        ("", None),
+        ("example.com", "example.com"),
+        (".Shop.Example.co.uk", "shop.example.co.uk"),
+        ("co-op.uk", "co-op.uk"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("shop.com.de", "shop.com.de"),
+    ],
+)
+def test_the_domain_of_the_cookies_is_read_without_its_dot(given, value, domain):
+    given(COOKIE_DOMAIN=value)
+    assert conf.cookie_domain() == domain
+
+
+UNUSABLE_DOMAINS = (
+    "localhost", "com", "co.uk", ".co.uk", "com.au", "127.0.0.1", "10.1", "::1", "a b.com",
+    "https://example.com", "example.com/", "example.com:80", "exa mple.com; Secure", "..", "a..com",
+    "é.com", "x" * 64 + ".com", ("a." * 130) + "com", 7, ["example.com"], True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", UNUSABLE_DOMAINS)
+def test_a_domain_on_which_browsers_keep_no_cookie_is_refused(given, value):
+    given(COOKIE_DOMAIN=value)
+    with pytest.raises(ConfigurationError, match="COOKIE_DOMAIN"):
+        conf.cookie_domain()
+
+
+@pytest.mark.parametrize(
+    ("value", "domain"), [("example.com", "example.com"), ("co.uk", None), (None, None)]
+)
+def test_where_no_domain_is_set_that_of_the_session_cookie_holds(settings, value, domain):
+    settings.SESSION_COOKIE_DOMAIN = value
+    assert conf.cookie_domain() == domain

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction
-from django.contrib.auth import get_user_model
+from django.contrib.auth import alogin, get_user_model, login, logout
 from django.contrib.auth.signals import user_logged_in
 from django.core.cache import cache
 from django.db import connection
@@ -91,6 +91,23 @@ def fails(request):
     raise RuntimeError("the shop's own fault")
 
 
+def sign_in(request):
+    user = get_user_model().objects.get(username=request.GET.get("who", "jane"))
+    login(request, user, "django.contrib.auth.backends.ModelBackend")
+    return HttpResponse("ok")
+
+
+def sign_out(request):
+    logout(request)
+    return HttpResponse("ok")
+
+
+async def async_sign_in(request):
+    user = await get_user_model().objects.aget(username="jane")
+    await alogin(request, user, "django.contrib.auth.backends.ModelBackend")
+    return HttpResponse("ok")
+
+
 urlpatterns = [
     path("add/", add_to_cart),
     path("async/add/", async_add_to_cart),
@@ -102,6 +119,9 @@ urlpatterns = [
     path("html/", html),
     path("async/html/", async_html),
     path("tagged/", tagged),
+    path("sign-in/", sign_in),
+    path("sign-out/", sign_out),
+    path("async/sign-in/", async_sign_in),
     path("admin/html/", html),
     path("admin/", html, name="wagtailadmin_home"),
     path("metapixel/", include("wagtail_metapixel.urls")),
@@ -318,6 +338,18 @@ def test_a_login_marks_the_browser_of_who_may_enter_the_admin(rf, superuser, mar
         assert response.cookies[visitor.OFF_COOKIE].value == ""
 
 
+def test_staff_are_known_on_all_hosts_of_the_cookies_domain(rf, settings):
+    settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": "example.com"}
+    settings.ALLOWED_HOSTS = ["admin.example.com"]
+
+    def login(request):
+        visitor.capture(request).is_staff = True
+        return HttpResponse()
+
+    response = MetaPixelMiddleware(login)(rf.post("/", headers={"Host": "admin.example.com"}))
+    assert response.cookies["metapixel_off"]["domain"] == "example.com"
+
+
 @pytest.mark.parametrize("user", [None, object()])
 def test_an_odd_user_can_still_log_in(rf, user):
     middleware.notice_staff(rf.post("/login/"), user)
@@ -328,6 +360,129 @@ def test_a_browser_of_staff_records_nothing(commits):
     response = post(Cookie=f"{CONSENT['Cookie']}; metapixel_off=")
     assert not OutboxEvent.objects.exists()
     assert not response.cookies
+
+
+# Visitors who sign in
+
+
+@pytest.fixture
+def chosen(pixel):
+    """A site whose owner chose a field to be told by the browser, and its one customer."""
+    pixel.settings.browser_matching = ["em"]
+    pixel.settings.save()
+    site_settings.refresh()
+    get_user_model().objects.create_user("jane", "jane@example.com", "x")
+    return pixel.settings
+
+
+def is_private(response):
+    return set(response["Cache-Control"].split(", ")) == {"private", "no-store"}
+
+
+def test_a_login_marks_the_browser_without_a_value(chosen, settings):
+    response = Client().post("/sign-in/")
+    cookie = response.cookies["metapixel_user"]
+    assert (cookie.value, cookie["path"], cookie["samesite"]) == ("", "/", "Lax")
+    assert cookie["max-age"] == settings.SESSION_COOKIE_AGE
+    assert not cookie["httponly"], "our script reads it"
+    assert not cookie["secure"]
+    assert not cookie["domain"]
+    assert is_private(response)
+
+
+def test_an_encrypted_login_marks_for_encrypted_pages_only(chosen):
+    assert Client().post("/sign-in/", secure=True).cookies["metapixel_user"]["secure"]
+
+
+def test_the_mark_lasts_as_long_as_the_session(chosen, settings):
+    settings.SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+    cookie = Client().post("/sign-in/").cookies["metapixel_user"]
+    assert (cookie["max-age"], cookie["expires"]) == ("", "")
+
+
+def test_the_mark_stands_on_the_domain_of_our_cookies(chosen, settings):
+    settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": "shop.example"}
+    chosen.site.hostname = "www.shop.example"
+    chosen.site.save()
+    client = Client(SERVER_NAME="www.shop.example")
+    assert client.post("/sign-in/").cookies["metapixel_user"]["domain"] == "shop.example"
+    assert client.post("/sign-out/").cookies["metapixel_user"]["domain"] == "shop.example"
+
+
+def test_an_async_login_marks_too(chosen):
+    response = async_to_sync(AsyncClient().post)("/async/sign-in/")
+    assert response.cookies["metapixel_user"].value == ""
+    assert is_private(response)
+
+
+def test_a_logout_takes_the_mark_away(chosen):
+    client = Client()
+    client.post("/sign-in/")
+    response = client.post("/sign-out/")
+    assert response.cookies["metapixel_user"]["max-age"] == 0
+    assert is_private(response)
+
+
+def test_a_logout_without_a_mark_sets_no_cookie(chosen):
+    client = Client()
+    client.post("/sign-in/")
+    del client.cookies["metapixel_user"]
+    response = client.post("/sign-out/")
+    assert "metapixel_user" not in response.cookies
+    assert "Cache-Control" not in response
+
+
+def test_a_mark_of_a_site_that_no_longer_wants_it_goes_with_the_logout(chosen):
+    client = Client()
+    client.post("/sign-in/")
+    chosen.browser_matching = []
+    chosen.save()
+    assert client.post("/sign-out/").cookies["metapixel_user"]["max-age"] == 0
+
+
+def test_where_the_owner_chose_no_field_nobody_is_marked(chosen):
+    chosen.browser_matching = []
+    chosen.save()
+    response = Client().post("/sign-in/")
+    assert "metapixel_user" not in response.cookies
+    assert "Cache-Control" not in response
+
+
+def test_staff_are_not_marked_and_lose_the_mark_of_a_customer(chosen):
+    get_user_model().objects.create_superuser("boss", "boss@example.com", "x")
+    client = Client()
+    assert "metapixel_user" not in client.post("/sign-in/?who=boss").cookies
+    client.cookies["metapixel_user"] = ""
+    assert client.post("/sign-in/?who=boss").cookies["metapixel_user"]["max-age"] == 0
+
+
+@pytest.mark.parametrize("notice", [middleware.notice_login, middleware.notice_logout])
+@pytest.mark.parametrize("request_", [None, object()])
+def test_an_odd_login_or_logout_goes_on(notice, request_):
+    notice(request=request_, user=None)
+
+
+def test_a_mark_that_cannot_be_set_costs_no_login(chosen, monkeypatch, caplog):
+    def fail(*args, **kwargs):
+        raise RuntimeError("jane@example.com")
+
+    monkeypatch.setattr(middleware.browser, "set_cookie", fail)
+    assert Client().post("/sign-in/").status_code == 200
+    assert "RuntimeError" in caplog.text
+    assert "jane@example.com" not in caplog.text
+
+
+def test_pages_are_the_same_for_whoever_has_signed_in(chosen, settings, django_assert_num_queries):
+    settings.WAGTAIL_METAPIXEL = {"INJECT": True}
+    client = Client()
+    client.post("/sign-in/")
+    stranger = Client().get("/html/")
+    with django_assert_num_queries(0):
+        response = client.get("/html/")
+    assert response.content == stranger.content
+    assert b"/metapixel/matching/" in response.content
+    assert not response.cookies
+    assert "Vary" not in response
 
 
 # Never in the way

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from walking import chromium
 from walking.internet import Internet
 from walking.shopper import CLICK_ID, Shopper
 
-from tests.browser.conftest import PATIENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +29,7 @@ CHOOSE_HOSTS = f"""
 from wagtail_metapixel.models import MetaPixel
 MetaPixel.objects.update(hosts={chr(10).join(HOSTS)!r})
 """
+ROOT = Path(__file__).resolve().parents[2]
 VALID_FBP = "fb.1.1700000000000.123456789"
 VALID_FBC = "fb.1.1700000000000.AnotherClick_1-x"
 IN_ONE_TICK = """
@@ -68,13 +70,36 @@ def naming_browser(browser):
     running.close()
 
 
+@pytest.fixture(scope="module")
+def sharing_names(new_shop):
+    """The same, where the hosts below one domain share their cookies."""
+    shop = new_shop("sharing", prepared_by=CHOOSE_HOSTS)
+    shop.options |= {
+        "EXAMPLE_PAYMENT": "http://*",
+        "DJANGO_SETTINGS_MODULE": "tests.browser.shared_cookies",
+        "PYTHONPATH": str(ROOT),
+    }
+    with shop as running:
+        yield running
+
+
 @pytest.fixture
 def at(many_names, naming_browser, sandbox):
     """Make visitors of one host; ``at.url(host)`` is where a shop is."""
+    yield from visitors(many_names, naming_browser, sandbox)
+
+
+@pytest.fixture
+def at_sharing(sharing_names, naming_browser, sandbox):
+    """The same for the shop whose hosts share their cookies."""
+    yield from visitors(sharing_names, naming_browser, sandbox)
+
+
+def visitors(shop, naming_browser, sandbox):
     contexts = []
 
     def url(host):
-        return f"http://{host}:{many_names.port}"
+        return f"http://{host}:{shop.port}"
 
     def visit(host, *, blocked=()):
         context = naming_browser.new_context()
@@ -296,3 +321,93 @@ def test_withdrawal_takes_the_ids_from_the_domain(at, sandbox):
     assert {domain for _name, domain, _value in ids(shopper)} == {".shop.example"}
     shopper.withdraw()
     assert shopper.wait_until(lambda: ids(shopper) == [], PATIENCE)
+
+
+# Hosts that share their cookies
+
+
+WWW, DE = "www.shop.example", "de.shop.example"
+
+
+def ours(shopper, name):
+    """Every cookie of that name that the browser holds: its domain and the word it begins with."""
+    return sorted(
+        (each["domain"], each["value"].partition(".")[0])
+        for each in shopper.page.context.cookies()
+        if each["name"] == name
+    )
+
+
+def has_state(shopper, state):
+    shopper.page.locator(f"html[data-metapixel-consent={state}]").wait_for()
+
+
+def test_consent_given_on_one_host_holds_on_the_other_with_one_pair_of_ids(at_sharing, sandbox):
+    shopper = at_sharing(WWW)
+    shopper.arrive()
+    shopper.accept()
+    settle(shopper, sandbox, 1)
+    first = ids(shopper)
+    assert [row[:2] for row in first] == [("_fbc", ".shop.example"), ("_fbp", ".shop.example")]
+    shopper.page.goto(at_sharing.url(DE))
+    settle(shopper, sandbox, 2)
+    assert shopper.wait_until(lambda: len(shopper.posts) == 2, PATIENCE)
+    assert ids(shopper) == first
+    assert {domain for *_pair, domain in ids_set_by_the_server(shopper)} == {"shop.example"}
+    assert ours(shopper, "metapixel_consent") == [(".shop.example", "granted")]
+    shopper.withdraw()
+    assert shopper.wait_until(lambda: ids(shopper) == [], PATIENCE)
+    shopper.page.goto(at_sharing.url(WWW))
+    has_state(shopper, "denied")
+    assert shopper.wait_until(
+        lambda: ours(shopper, "metapixel_consent") == [(".shop.example", "denied")], PATIENCE
+    )
+
+
+def test_an_old_no_of_one_host_does_not_outvote_a_new_yes(at_sharing, sandbox):
+    shopper = at_sharing(DE)
+    old = {"name": "metapixel_consent", "value": "denied", "url": at_sharing.url(DE)}
+    shopper.page.context.add_cookies([old])
+    shopper.arrive()
+    has_state(shopper, "denied")
+    shopper.find("consent-grant-later").click()
+    has_state(shopper, "granted")
+    settle(shopper, sandbox, 1)
+    assert ours(shopper, "metapixel_consent") == [(".shop.example", "granted")]
+
+
+def test_what_is_ordered_on_one_host_is_echoed_once_on_the_other(at_sharing, sandbox):
+    shopper = at_sharing(WWW)
+    shopper.arrive()
+    shopper.accept()
+    settle(shopper, sandbox, 1)
+    shopper.page.goto(f"{at_sharing.url(DE)}/search/?q=tea")
+    shopper.open_product()
+    # As a browser without scripts sends it: the answer is a redirect, here to the other host.
+    shopper.page.evaluate("document.querySelector('form[hx-post]').submit()")
+    shopper.page.wait_for_url(f"{at_sharing.url(WWW)}/cart/")
+
+    def added():
+        return [
+            (event["status"], event["counts"])
+            for event in sandbox.events()
+            if event["event_name"] == "AddToCart"
+        ]
+
+    once = [("deduplicated", {"browser": 1, "server": 1})]
+    assert shopper.wait_until(lambda: added() == once, PATIENCE), added()
+    shopper.page.reload()
+    shopper.page.goto(at_sharing.url(DE))
+    shopper.wait(SECONDS_OF_SILENCE)
+    assert added() == once
+    left = [each["name"] for each in shopper.page.context.cookies()]
+    assert not [name for name in left if name.startswith("metapixel_e_")]
+
+
+@pytest.mark.parametrize("host", ["www.shop.co.uk", *ADDRESSES])
+def test_a_host_of_another_domain_keeps_its_own_cookies(at_sharing, sandbox, host):
+    shopper = at_sharing(host)
+    shopper.arrive()
+    shopper.accept()
+    settle(shopper, sandbox, 1)
+    assert ours(shopper, "metapixel_consent") == [(host, "granted")]

@@ -189,6 +189,47 @@ test('where nobody is asked, an objection the server did not take counts on the 
   assert.deepEqual([state(next), next.scripts], ['denied', []]);
 });
 
+// The server where nobody is asked: keeps objections, and forgets one that is taken back.
+const asksNobody = (page) => {
+  page.answers[CONFIG.consent] = ({ choice }) => {
+    page.jar.text = `metapixel_consent=${choice === 'granted' ? '; Max-Age=0' : 'denied'}; Path=/`;
+  };
+  return page;
+};
+
+for (const take of ['click', 'call']) {
+  test(`where nobody is asked, an objection is taken back by a ${take}`, async () => {
+    const config = { provider: 'not_required' };
+    const page = asksNobody(open({ config, cookies: 'metapixel_consent=denied' }));
+    assert.deepEqual([state(page), page.scripts.length], ['denied', 0]);
+    if (take === 'click') await page.click(button(page, 'grant'));
+    else page.window.metapixel.grant();
+    await settle();
+    assert.deepEqual([choices(page), state(page), page.scripts.length], [['granted'], 'granted', 1]);
+    assert.equal(page.jar.get('metapixel_consent'), null);
+    const next = open({ config, cookies: page.jar.text });
+    assert.deepEqual([state(next), next.scripts.length], ['unknown', 1]);
+  });
+}
+
+test('where nobody is asked, who took an objection back may object again', async () => {
+  const page = asksNobody(open({ config: { provider: 'not_required' }, cookies: 'metapixel_consent=denied' }));
+  page.window.metapixel.grant();
+  await settle();
+  page.window.metapixel.deny();
+  await settle();
+  assert.deepEqual([choices(page), state(page)], [['granted', 'withdrawn'], 'denied']);
+  assert.equal(page.jar.get('metapixel_consent'), 'denied');
+});
+
+test('where nobody is asked, an objection stays when the server did not hear that it is taken back', async () => {
+  const page = open({ config: { provider: 'not_required' }, cookies: 'metapixel_consent=denied' });
+  page.answers[CONFIG.consent] = { status: 503 };
+  page.window.metapixel.grant();
+  await settle();
+  assert.deepEqual([state(page), page.scripts.length], ['denied', 0]);
+});
+
 test('a first no is left to the server', async () => {
   const page = open();
   page.answers[CONFIG.consent] = { status: 500 };
@@ -349,4 +390,58 @@ test('the file may stand on the page twice', async () => {
   const page = open({ scripts: ['consent_cookie.js', ...ALL] });
   await page.click(button(page, 'grant'));
   assert.deepEqual([choices(page), page.firedNames], [['granted'], ['PageView']]);
+});
+
+// Where the shop's hosts share their cookies.
+const ON = 'example.com';
+const share = (page, domain = ON) => {
+  page.answers[CONFIG.consent] = ({ choice }) => {
+    const value = choice === 'granted' ? `granted.${PROOF}` : 'denied';
+    page.jar.text = `metapixel_consent=${value}; Path=/; Domain=${domain}`;
+  };
+};
+const kept = (page) =>
+  page.jar.cookies.filter(({ name }) => name === 'metapixel_consent').map(({ value, domain }) => [value, domain]);
+
+test('an old no of this host does not outvote a new yes for the domain', async () => {
+  const page = open({ cookies: 'metapixel_consent=denied', config: { domain: ON } });
+  share(page);
+  await page.click(button(page, 'grant'));
+  assert.deepEqual([kept(page), state(page)], [[[`granted.${PROOF}`, ON]], 'granted']);
+});
+
+test('an old no of this host stays when the server does not take the yes', async () => {
+  const page = open({ cookies: 'metapixel_consent=denied', config: { domain: ON } });
+  page.answers[CONFIG.consent] = { status: 503 };
+  await page.click(button(page, 'grant'));
+  assert.deepEqual([kept(page), state(page)], [[['denied', null]], 'denied']);
+});
+
+test('a no after a yes stands on the domain, and no yes of this host beside it', async () => {
+  for (const verb of ['deny', 'withdraw']) {
+    const page = open({ cookies: `metapixel_consent=granted.${PROOF}`, config: { domain: ON } });
+    page.answers[CONFIG.consent] = () => new Promise(() => {});
+    await page.click(button(page, verb));
+    assert.deepEqual([kept(page), state(page)], [[['denied.untold', ON]], 'denied']);
+  }
+});
+
+test('where the browser refuses the domain a no stands on the host', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}`, config: { domain: 'com' } });
+  share(page, 'com');
+  await page.click(button(page, 'withdraw'));
+  assert.deepEqual([kept(page), state(page)], [[['denied.untold', null]], 'denied']);
+});
+
+test('a no beside a yes is a no, and a withdrawal is told nevertheless', async () => {
+  for (const [here, there] of [['granted.1', 'denied'], ['denied', 'granted.1']]) {
+    const page = open({ scripts: [], config: { domain: ON } });
+    page.jar.text = `metapixel_consent=${here}; Path=/`;
+    page.jar.text = `metapixel_consent=${there}; Path=/; Domain=${ON}`;
+    ALL.forEach((name) => page.run(name));
+    assert.deepEqual([state(page), page.scripts.length], ['denied', 0]);
+    share(page);
+    await page.click(button(page, 'withdraw'));
+    assert.equal(choices(page).includes('withdrawn'), true);
+  }
 });

@@ -309,3 +309,38 @@ test('a tool that throws has not taken the choice', async () => {
   const page = open({ options: { set: () => { throw new Error('x'); } } });
   assert.equal(await choose(page, 'granted'), false);
 });
+
+// Where the shop's hosts share their cookies.
+const cookies = (page, name) =>
+  page.jar.cookies.filter((one) => one.name === name).map(({ value, domain }) => [value, domain]);
+
+for (const [domain, kept] of [['example.com', 'example.com'], ['com', null], [undefined, null]]) {
+  test(`with "domain": ${domain} the mirror stands on ${kept || 'the host'}, and alone`, async () => {
+    const config = { provider: 'tcf', mirror: 'abcdef01', domain };
+    const page = open({ options: { mirrored: true }, cookies: 'metapixel_choice=denied.abcdef01', config });
+    await turn(page, 'granted');
+    assert.deepEqual(cookies(page, 'metapixel_choice'), [['granted.abcdef01', kept]]);
+    await turn(page, 'denied');
+    assert.deepEqual(cookies(page, 'metapixel_choice'), [['denied.abcdef01', kept]]);
+    await turn(page, 'unknown');
+    assert.deepEqual(cookies(page, 'metapixel_choice'), []);
+  });
+
+  test(`with "domain": ${domain} an objection stands on ${kept || 'the host'}, and goes from everywhere`, async () => {
+    const page = open({ options: { set: () => {} }, config: { provider: 'tcf', domain } });
+    await turn(page, 'granted');
+    page.window.metapixel.consent.refuse();
+    assert.deepEqual(cookies(page, 'metapixel_consent'), [['denied', kept]]);
+    page.jar.text = 'metapixel_consent=denied; Path=/';
+    assert.equal(answer(page), 'denied');
+    await page.window.metapixel.consent.choose('granted');
+    assert.deepEqual([cookies(page, 'metapixel_consent'), answer(page)], [[], 'granted']);
+  });
+}
+
+test('an objection counts wherever it stands', async () => {
+  const page = open({ cookies: 'metapixel_consent=granted.1' });
+  page.jar.text = 'metapixel_consent=denied; Path=/; Domain=example.com';
+  await turn(page, 'granted');
+  assert.equal(answer(page), 'denied');
+});

@@ -197,3 +197,24 @@ test('the file may stand on the page twice', () => {
   page.run('first_party_cookies.js');
   assert.equal(page.window.metapixel.cookies, cookies);
 });
+
+for (const [told, url, domain, index] of [
+  ['shop.example.com', 'https://www.shop.example.com/', 'shop.example.com', 2],
+  ['example.com', 'https://www.shop.example.com/', 'example.com', 1],
+  ['example.org', 'https://www.shop.example.com/', 'example.com', 1],
+  ['co.uk', 'https://www.shop.co.uk/', 'shop.co.uk', 2],
+  ['0.0.1', 'http://127.0.0.1:8000/', null, 0],
+]) {
+  test(`with "domain": "${told}" ${url} keeps its cookies on ${domain || 'the host'}`, () => {
+    const { page, fbp, domain: stuck } = ensure({ url, config: { domain: told } });
+    assert.deepEqual([stuck, fbp.split('.')[1]], [domain, String(index)]);
+    assert.deepEqual(page.jar.cookies.map((cookie) => [cookie.name, cookie.domain]), [['_fbp', domain]]);
+  });
+}
+
+test('an id that lies on another domain already is not made a second time', () => {
+  const page = open({ url: 'https://www.shop.example.com/', config: { domain: 'shop.example.com' } });
+  page.jar.text = '_fbp=fb.1.1500000000000.99; Domain=example.com';
+  assert.equal(page.window.metapixel.cookies.ensure().fbp, 'fb.1.1500000000000.99');
+  assert.deepEqual(page.jar.cookies.map((cookie) => cookie.domain), ['example.com']);
+});

@@ -156,3 +156,15 @@ test('a page from the back/forward cache takes the cookies that were left', asyn
   await page.comeBack();
   assert.deepEqual(ids(page), ['e1']);
 });
+
+test('a cookie is deleted where it was set: for the host, or for the domain of all cookies', () => {
+  for (const config of [{}, { domain: 'example.com' }]) {
+    const page = new Page({ scripts: [], config: { page_view: false, ...config } });
+    page.jar.text = `${cookie('12345678', echo('e1'))}; Path=/`;
+    if (config.domain) page.jar.text = `${cookie('23456789', echo('e2'))}; Path=/; Domain=example.com`;
+    page.jar.text = 'a=b; Path=/; Domain=example.com';
+    page.run('metapixel.js');
+    assert.deepEqual(ids(page), config.domain ? ['e1', 'e2'] : ['e1']);
+    assert.equal(page.jar.text, 'a=b');
+  }
+});

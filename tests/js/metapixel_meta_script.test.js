@@ -288,3 +288,66 @@ test('once the script of Meta is there, it is told of a withdrawal', async () =>
   page.window.metapixel.revoke();
   assert.deepEqual(plain(told), [['consent', 'revoke']]);
 });
+
+// Where the owner stated that nobody has to opt in: loaded before the answer, and told to wait.
+const FILES = ['consent_cookie.js', 'first_party_cookies.js', 'meta_script.js', 'page_swaps.js', 'metapixel.js'];
+const early = (options = {}) =>
+  new Page({ scripts: FILES, ...options, config: { provider: 'cookie', early: true, ...options.config } });
+
+test('an early script of Meta is told to wait, and of no pixel', () => {
+  const page = early();
+  assert.deepEqual(page.scripts.map((script) => script.src), [CONFIG.script]);
+  assert.deepEqual(page.calls, [['consent', 'revoke']]);
+  assert.equal(page.jar.get('_fbp'), null);
+});
+
+test('a grant lets the early script of Meta go on, without a second one', async () => {
+  const page = early();
+  page.answers[CONFIG.consent] = () => ({ status: 204 });
+  await page.window.metapixel.grant();
+  await page.pass(0);
+  assert.equal(page.scripts.length, 1);
+  assert.deepEqual(page.calls.map(([verb]) => verb), ['consent', 'consent', 'set', 'init', 'trackSingle']);
+  assert.deepEqual(page.calls[1], ['consent', 'grant']);
+});
+
+for (const [fate, word] of [['onload', 'loaded'], ['onerror', 'failed']]) {
+  test(`what became of the early script of Meta is known after the grant: ${word}`, async () => {
+    const page = early();
+    page.scripts[0][fate]();
+    page.answers[CONFIG.consent] = () => ({ status: 204 });
+    await page.window.metapixel.grant();
+    await page.pass(0);
+    assert.equal(page.postsTo(CONFIG.collect)[0].pixel, word);
+  });
+}
+
+for (const [who, options] of Object.entries({
+  'a visitor who refused': { cookies: 'metapixel_consent=denied' },
+  'staff': { cookies: 'metapixel_off=' },
+  'a browser with Global Privacy Control': { navigator: { globalPrivacyControl: true } },
+})) {
+  test(`nothing is loaded early for ${who}`, () => {
+    assert.deepEqual(early(options).scripts, []);
+  });
+}
+
+test('an early script is loaded where the owner lets Global Privacy Control pass', () => {
+  assert.equal(early({ navigator: { globalPrivacyControl: true }, config: { gpc: false } }).scripts.length, 1);
+});
+
+test('beside the pixel of somebody else nothing is loaded early, and nothing is told to it', () => {
+  const fbq = theirs();
+  const page = early({ window: { fbq } });
+  assert.deepEqual([page.scripts, fbq.queue], [[], []]);
+});
+
+test('a second withdrawal is the last word, before the script of Meta has come', async () => {
+  const page = new Page();
+  const { revoke, grant } = page.window.metapixel;
+  page.answers[CONFIG.consent] = () => ({ status: 204 });
+  await revoke();
+  await grant();
+  await revoke();
+  assert.deepEqual(page.calls.filter(([verb]) => verb === 'consent'), [['consent', 'revoke']]);
+});

@@ -4,7 +4,7 @@ const { test } = require('node:test');
 const { Page, source } = require('./browser.js');
 
 // What a site may lean on; the companions' own names are not for it.
-const INTERNAL = ['attributes', 'cookies', 'meta', 'singlePage', 'swaps'];
+const INTERNAL = ['attributes', 'cookies', 'matching', 'meta', 'singlePage', 'swaps'];
 
 const declared = () => {
   const [, body] = source('metapixel.d.ts').match(/export interface Metapixel \{\n([\s\S]*?)\n\}/);
@@ -13,7 +13,7 @@ const declared = () => {
 
 test('the types name what is there, and nothing else', () => {
   const scripts = [
-    'consent_cookie.js', 'first_party_cookies.js', 'meta_script.js', 'page_swaps.js', 'html_attributes.js', 'single_page.js', 'metapixel.js',
+    'consent_cookie.js', 'first_party_cookies.js', 'advanced_matching.js', 'meta_script.js', 'page_swaps.js', 'html_attributes.js', 'single_page.js', 'metapixel.js',
   ];
   const page = new Page({ scripts });
   const there = Object.keys(page.window.metapixel).filter((name) => !INTERNAL.includes(name));

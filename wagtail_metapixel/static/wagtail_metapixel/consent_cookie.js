@@ -18,6 +18,7 @@
     ['deny', { verb: 'deny', choice: 'denied' }],
     ['withdraw', { verb: 'revoke', choice: 'withdrawn' }],
   ]);
+  const HALF_A_YEAR = 180 * 86400;
   const watchers = [];
   let answered = 'unknown'; // the choice the server took, in a browser that keeps no cookie of it
   let shown;
@@ -32,7 +33,24 @@
       return ''; // storage is blocked
     }
   };
-  const stored = () => (cookies().match(/(?:^|; )metapixel_consent=(granted|denied)(?=[.;]|$)/) || [])[1];
+  // A no, wherever it stands, is a no: a host may have a cookie of its own beside that of the domain.
+  const has = (value) => RegExp('(?:^|; )metapixel_consent=' + value + '(?:;|$)').test(cookies());
+  const stored = () => ['denied', 'granted'].find((word) => has(word + '(?:[.][^;]*)?'));
+  const island = () => {
+    try {
+      return JSON.parse(document.querySelector('script#metapixel-config').textContent) || {};
+    } catch (error) {
+      return {};
+    }
+  };
+  const write = (value, seconds, on) => {
+    const where = (on ? '; Domain=' + on : '') + (location.protocol === 'https:' ? '; Secure' : '');
+    try {
+      document.cookie = `metapixel_consent=${value}; Path=/; SameSite=Lax; Max-Age=${seconds}${where}`;
+    } catch (error) {
+      // Storage is blocked: it holds for this page.
+    }
+  };
   const read = () => {
     const answer = stored() || answered;
     // The answer to a yes that was taken back meanwhile.
@@ -40,16 +58,16 @@
   };
 
   // After a yes a no counts at once, and on the next page even if the server never hears of it.
-  const told = () => /(?:^|; )metapixel_consent=denied(?:;|$)/.test(cookies()); // perhaps by another tab
+  const told = () => has('denied') && !has('granted.*'); // perhaps by another tab
   const refuse = (choice) => {
     const granted = (stored() || answered) === 'granted';
     if (choice === 'granted' || told() || !(granted || choice === 'withdrawn')) return;
-    try {
-      const secure = location.protocol === 'https:' ? '; Secure' : '';
-      document.cookie = `metapixel_consent=denied.untold; Path=/; SameSite=Lax; Max-Age=15552000${secure}`;
-    } catch (error) {
-      // Storage is blocked: it holds for this page.
+    const { domain } = island();
+    if (domain) {
+      write('', 0); // a yes of this host alone would be sent beside the no
+      write('denied.untold', HALF_A_YEAR, domain);
     }
+    if (!domain || stored() !== 'denied') write('denied.untold', HALF_A_YEAR); // no domain, or one that the browser refuses
     answered = stored() ? 'unknown' : 'denied';
   };
 
@@ -76,9 +94,9 @@
   const tell = async (choice, mine) => {
     if (choice === 'withdrawn' && told()) return true;
     refuse(choice); // an earlier grant has been answered since
+    const { consent, domain } = island();
+    if (!consent) return false; // the site has not included our URLs
     try {
-      const { consent } = JSON.parse(document.querySelector('script#metapixel-config').textContent);
-      if (!consent) return false; // the site has not included our URLs
       const body = JSON.stringify({ choice });
       const answer = await fetch(consent, { method: 'POST', body, mode: 'same-origin', keepalive: true });
       if (!answer.ok) return false; // the visitor's choice is not known to the server: the banner stays
@@ -86,6 +104,8 @@
       return false;
     }
     if (mine !== clicks) return true; // the visitor has changed their mind
+    // The server's answer stands on the domain; an old no of this host would go before it.
+    if (domain && choice === 'granted') write('', 0);
     answered = stored() ? 'unknown' : choice === 'granted' ? 'granted' : 'denied';
     return true;
   };

@@ -17,24 +17,35 @@
   const MIRROR = 'metapixel_choice';
   const OBJECTION = 'metapixel_consent'; // "denied" when the visitor withdrew with us, not in the tool
 
-  const cookie = (name) => {
+  const values = (name) => {
     try {
-      const pair = document.cookie.split('; ').find((one) => one.startsWith(name + '='));
+      const pairs = document.cookie.split('; ').filter((one) => one.startsWith(name + '='));
       // Python puts quotes around a value with a slash or an equals sign in it.
-      return pair ? pair.slice(name.length + 1).replace(/^"(.*)"$/, '$1') : '';
+      return pairs.map((pair) => pair.slice(name.length + 1).replace(/^"(.*)"$/, '$1'));
     } catch (error) {
-      return ''; // storage is blocked
+      return []; // storage is blocked
     }
   };
+  const cookie = (name) => values(name)[0] || '';
+  let domain; // of our cookies, where a host does not keep its own
   const write = (name, value, seconds) => {
+    const put = (text, age, on) => {
+      const where = (on ? '; Domain=' + on : '') + (location.protocol === 'https:' ? '; Secure' : '');
+      document.cookie = `${name}=${text}; Path=/; Max-Age=${age}; SameSite=Lax${where}`;
+    };
     try {
-      const secure = location.protocol === 'https:' ? '; Secure' : '';
-      document.cookie = `${name}=${value}; Path=/; Max-Age=${seconds}; SameSite=Lax${secure}`;
+      if (domain) {
+        put('', 0); // of a time before the domain was set: it would be sent beside the new one
+        put(value, seconds, domain);
+      }
+      // A browser that refuses the domain keeps what it gets without.
+      if (!domain || (seconds && !values(name).includes(value))) put(value, seconds);
     } catch (error) {
       // Storage is blocked: the server goes on without an answer, which is a no.
     }
   };
-  const objected = () => /^denied(\.|$)/.test(cookie(OBJECTION));
+  // A no, wherever it stands, is a no.
+  const objected = () => values(OBJECTION).some((value) => /^denied(\.|$)/.test(value));
 
   api.adapt = (ask, { mirrored, live, set } = {}) => {
     if (api.consent) return undefined; // the site has another tool, or the file stands on the page twice
@@ -44,6 +55,7 @@
     } catch (error) {
       // No island: the core does nothing either.
     }
+    ({ domain } = config);
     const names = config.tool || {};
     const suffix = config.mirror ? '.' + config.mirror : ''; // of this tool, with these names
     const watchers = [];

@@ -8,6 +8,7 @@
  *
  * Nothing is read or written before ensure() is called. Format: fb.<labels of the domain - 1>.<ms>.<payload>.
  * With "cookies": false in the config island ensure() only reads: making them is left to Meta's script.
+ * With "domain" there, that one is taken, if the browser takes it.
  */
 (() => {
   'use strict';
@@ -34,6 +35,9 @@
       return otherwise; // storage blocked, an odd URL, an API that is missing
     }
   };
+
+  const island = () =>
+    quietly(() => JSON.parse(document.querySelector('script#metapixel-config').textContent), null) || {};
 
   const all = () => quietly(() => document.cookie.split('; '), []);
   const values = (name) => all().filter((pair) => pair.startsWith(name + '=')).map((pair) => pair.slice(name.length + 1));
@@ -64,7 +68,7 @@
     return stuck;
   };
   const ownDomain = () => {
-    if (domain === undefined) domain = suffixes().find(sticks) || null;
+    if (domain === undefined) domain = [island().domain, ...suffixes()].find((on) => on && sticks(on)) || null;
     return domain;
   };
   const index = () => {
@@ -100,9 +104,6 @@
     return [document.referrer, ...entries.reverse()].map(clickIdOf).find(Boolean);
   };
 
-  const readOnly = () =>
-    quietly(() => JSON.parse(document.querySelector('script#metapixel-config').textContent).cookies === false, false);
-
   const fbc = () => {
     const present = valid('_fbc');
     const [, , time, stored] = (present || '').split('.');
@@ -114,7 +115,7 @@
 
   api.cookies = {
     ensure: () =>
-      readOnly()
+      island().cookies === false
         ? { fbp: valid('_fbp'), fbc: valid('_fbc'), domain: null }
         : { fbp: valid('_fbp') || store('_fbp', random()), fbc: fbc(), domain: ownDomain() },
     forget: () => ['_fbp', '_fbc'].forEach(forget),

@@ -1,10 +1,11 @@
 /*!
- * wagtail-metapixel: Meta's script, and everything that is said to fbq. Its place is before metapixel.js; a site whose
- * pixels all send from the server alone does not need it.
+ * wagtail-metapixel: Meta's script, and all that is said to fbq. Its place is before metapixel.js; not needed where all
+ * pixels send from the server alone.
  *
  * metapixel.meta = {start(config, settle), fire(name, params, id, only), consent(word)}: called by metapixel.js, and
  *   only after a grant. settle("loaded" | "failed") is called when it is known what became of Meta's script.
  * With "data_layer" in the config island nothing is said to fbq: events are handed to the page's tag manager.
+ * With "early" Meta's script is loaded before the answer and told to wait; it learns of no pixel before start().
  */
 (() => {
   'use strict';
@@ -18,6 +19,9 @@
 
   let pixels = []; // those that send from the browser
   let ours = false; // fbq is our own stub
+  let early = false; // loaded before the answer
+  let outcome; // of loading Meta's script, once it is known
+  let heard; // who wants to know it
   let layer; // the tag manager's queue, where it is told instead of fbq
   let limited; // Limited Data Use
 
@@ -41,27 +45,32 @@
     }
   };
 
-  const load = (url, settle) => {
+  const settled = (word) => {
+    outcome = word;
+    heard?.(word);
+  };
+
+  const load = (url) => {
     const script = document.createElement('script');
-    script.onload = () => settle('loaded');
-    script.onerror = () => settle('failed');
+    script.onload = () => settled('loaded');
+    script.onerror = () => settled('failed');
     try {
       script.src = trusted(url);
       document.head.append(script);
     } catch (error) {
-      settle('failed');
+      settled('failed');
     }
   };
 
   // The pixels that somebody else has started, or will, when the queue is read.
   const known = () => {
-    const state = fbq.getState && fbq.getState();
-    const waiting = Array.from(fbq.queue || []).filter(([verb]) => verb === 'init').map(([, id]) => id);
-    return [...Object.values((state && state.pixels) || []).map(({ id }) => id), ...waiting].map(String);
+    const started = Object.values(fbq.getState?.()?.pixels || []).map(({ id }) => id);
+    const waiting = [...(fbq.queue || [])].filter(([verb]) => verb === 'init').map(([, id]) => id);
+    return [...started, ...waiting].map(String);
   };
 
   const handOver = () => {
-    // What else bears that name, such as an element of the page, takes nothing.
+    // An element of that name takes nothing.
     if (typeof window.dataLayer?.push !== 'function') window.dataLayer = [];
     layer = window.dataLayer;
   };
@@ -74,23 +83,31 @@
       handOver();
       return settle('loaded');
     }
-    if (typeof window.fbq !== 'function') {
+    if (early) {
+      fbq('consent', 'grant');
+    } else if (typeof window.fbq !== 'function') {
       stub();
-      load(config.script, settle);
+      load(config.script);
     } else {
       console.info('metapixel: another Meta pixel is on this page, no second script is loaded');
-      if (fbq.callMethod) settle('loaded');
+      if (fbq.callMethod) outcome = 'loaded';
     }
-    const there = known();
+    heard = settle;
+    if (outcome) settle(outcome);
     if (limited) fbq('dataProcessingOptions', ['LDU'], 0, 0); // of all the page's pixels; it has to come before init
-    pixels.filter(({ id }) => !there.includes(id)).forEach(({ id }) => {
-      fbq('set', 'autoConfig', false, id); // or Meta's script adds events that have no id
-      fbq('init', id);
-    });
+    const init = (...person) => {
+      const there = known();
+      pixels.filter(({ id }) => !there.includes(id)).forEach(({ id }) => {
+        if (!config.auto_config) fbq('set', 'autoConfig', false, id); // or Meta's script adds events that have no id
+        fbq('init', id, ...person);
+      });
+    };
+    api.matching ? api.matching.begin(config, init) : init();
   };
 
   // "only" are the pixels named by an action event; a page event goes to those that want it.
   const fire = (name, params, id, only) => {
+    if (api.matching?.keeps(() => fire(name, params, id, only))) return;
     const verb = STANDARD.has(name) ? 'trackSingle' : 'trackSingleCustom';
     const wanting = pixels.filter((one) => (only ? only.includes(one.id) : !one.events || one.events.includes(name)));
     if (!layer) wanting.forEach((one) => fbq(verb, one.id, name, params, { eventID: id }));
@@ -102,15 +119,34 @@
 
   // Before Meta's script has come, what waits for it must not be told when it does.
   const drop = () => {
-    const kept = fbq.queue.filter(([verb]) => !verb.startsWith('track'));
+    const kept = fbq.queue.filter(([verb]) => verb !== 'consent' && !verb.startsWith('track'));
     fbq.queue.splice(0, Infinity, ['consent', 'revoke'], ...kept);
   };
 
   const consent = (word) => {
-    if (!ours) return;
-    if (word === 'revoke' && !fbq.callMethod) drop();
-    else fbq('consent', word);
+    if (ours && word === 'revoke' && !fbq.callMethod) drop();
+    else if (ours) fbq('consent', word);
+    api.matching?.hears(word);
+  };
+
+  // Only where the owner stated that nobody has to opt in: nothing else of this file runs before a grant.
+  const prepare = () => {
+    try {
+      const config = JSON.parse(document.querySelector('script#metapixel-config').textContent);
+      const told = api.consent?.read() || 'unknown';
+      const out = /(?:^|; )metapixel_off(?:=|;|$)/.test(document.cookie);
+      const opted = navigator.globalPrivacyControl && config.gpc !== false;
+      if (!config.early || told !== 'unknown' || out || opted || window.fbq) return;
+      stub();
+      fbq('consent', 'revoke');
+      early = true;
+      load(config.script);
+    } catch (error) {
+      // No island, or storage is blocked: loaded after the answer, as everywhere.
+    }
   };
 
   api.meta = { start, fire, consent };
+  if (document.prerendering) document.addEventListener('prerenderingchange', prepare, { once: true });
+  else prepare();
 })();

@@ -7,7 +7,7 @@
   const UNSIGNED = ['PageView', 'Contact', 'FindLocation', 'CustomizeProduct'];
 
   let island;
-  let config; // the island; undefined: switched off
+  let config; // undefined: switched off
   let state = 'unknown'; // the consent last acted upon
   let said; // grant(), deny() or revoke()
   let pixel = 'unknown'; // Meta's script: loaded | failed
@@ -46,7 +46,7 @@
   const has = (name) => RegExp('(^|; )' + name).test(cookies());
   const hasMeta = () => has('_fb[cp]=');
 
-  // For each post: Meta's script may have changed them.
+  // Each time: Meta's script may change them.
   const visitor = () => api.cookies?.ensure() || {};
 
   // Not randomUUID: plain http has none.
@@ -66,7 +66,7 @@
     return island?.provider === 'not_required' && answer !== 'denied' ? 'granted' : answer;
   };
 
-  // Another window may have withdrawn since.
+  // Another window may withdraw.
   const allowed = () => {
     if (state === 'granted' && consent() !== state) turn(() => {});
     return state === 'granted';
@@ -79,7 +79,7 @@
   };
 
   const brief = (url) =>
-    (url.length > 1024 ? url.split('?')[0] + '?' + (url.match(/\bfbclid=[\w-]+/) || '') : url).slice(0, 1024);
+    (url.length > 1024 ? url.replace(/\?.*/, '?' + (url.match(/\bfbclid=[\w-]+/) || '')) : url).slice(0, 1024);
 
   const view = (fill) => {
     const one = { events: [], tickets: [], url: brief(location.href), referrer: brief(document.referrer) };
@@ -124,7 +124,7 @@
     if (held.length) forget();
     held.length = echoes.length = 0;
     outbox.clear();
-    // Withdrawn in the tool, or on a page that was left too soon.
+    // Withdrawn in the tool, or on a page left too soon.
     if (before === 'granted' || (before === 'unknown' && hasMeta())) revoke();
   };
 
@@ -217,7 +217,7 @@
     cookies().split('; ').forEach((pair) => {
       const [name, value] = pair.split('=');
       if (!name.startsWith('metapixel_e_')) return;
-      document.cookie = name + '=; Path=/; Max-Age=0';
+      ['', '; Domain=' + (config.domain || '')].forEach((on) => (document.cookie = name + '=; Path=/; Max-Age=0' + on));
       decode(value);
     });
 
@@ -265,7 +265,7 @@
     revoked = true;
     become('denied');
     say(state);
-    // Before they go: the server finds waiting events by them.
+    // The server finds waiting events by them.
     const heard = await choose('withdrawn', withdraw);
     if (heard) api.cookies?.forget();
   });
@@ -288,7 +288,7 @@
       take();
       scan();
     };
-    addEventListener('pagehide', () => send(true));
+    addEventListener('pagehide', send);
     document.addEventListener('visibilitychange', () => document.hidden && send(true));
     addEventListener('pageshow', (event) => event.persisted && look());
     api.consent?.watch(() => say(''));

@@ -1,0 +1,75 @@
+/*!
+ * wagtail-metapixel: who has signed in, in digests, for Meta's init. Its place is before meta_script.js; a site whose
+ * owner chose no field does not need it.
+ *
+ * metapixel.matching, called by meta_script.js, and only after a grant:
+ *   ask(config): null where nobody has signed in with this browser, else a promise of Meta's keys with their digests,
+ *     or of null. It never rejects, and takes 300 ms at most: what comes later is dropped.
+ *   begin(config, init): calls init(person) when that is known; at once, without a person, where there is none.
+ *   keeps(work): true if it is not known yet; work() is called after init.
+ *   hears(word): a "revoke" before init drops what was kept, and a later "grant" begins anew.
+ */
+(() => {
+  'use strict';
+  const api = (window.metapixel = window.metapixel || {});
+  if (api.matching) return; // the file stands on the page twice
+
+  const PATIENCE = 300; // milliseconds
+
+  // Set at the login, and without a value: the page itself is the same for everybody.
+  const isMarked = () => {
+    try {
+      return /(?:^|; )metapixel_user(?:=|;|$)/.test(document.cookie);
+    } catch (error) {
+      return false; // storage is blocked
+    }
+  };
+
+  const digestsOf = (answer) => {
+    const kept = Object.entries(answer).filter(([, value]) => typeof value === 'string' && /^[\da-f]{64}$/.test(value));
+    return kept.length ? Object.fromEntries(kept) : null;
+  };
+
+  const request = async (url) => {
+    const answer = await fetch(url, { method: 'POST', body: '{}', mode: 'same-origin' });
+    return answer.status === 200 ? digestsOf(await answer.json()) : null;
+  };
+
+  const ask = ({ matching }) => {
+    if (!matching || !isMarked()) return null;
+    return new Promise((resolve) => {
+      const giveUp = () => resolve(null);
+      setTimeout(giveUp, PATIENCE);
+      addEventListener('pagehide', giveUp, { once: true }); // better told without than not at all
+      request(matching).then(resolve).catch(giveUp);
+    });
+  };
+
+  let waiting; // what is kept until it is known who has signed in
+  let anew; // what a withdrawal came before
+
+  const begin = (config, init) => {
+    anew = null;
+    const answer = ask(config);
+    if (!answer) return init();
+    const kept = (waiting = []);
+    anew = () => begin(config, init);
+    const go = (person) => {
+      if (waiting !== kept) return; // withdrawn meanwhile
+      waiting = anew = null;
+      if (person) init(person);
+      else init();
+      kept.forEach((work) => work());
+    };
+    answer.then(go).catch(() => {});
+  };
+
+  const keeps = (work) => Boolean(waiting && waiting.push(work));
+
+  const hears = (word) => {
+    if (word === 'revoke') waiting = null;
+    else if (anew && !waiting) anew();
+  };
+
+  api.matching = { ask, begin, keeps, hears };
+})();
