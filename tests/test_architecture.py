@@ -71,6 +71,8 @@ LATE_IMPORTS = {
     "drivers:_deliver_due": "brings what only the thread needs",
     "drivers:_close_connection_to_meta": "as above",
     "checks:check_installation": "brings what only commands need",
+    "middleware:_with_head": "most sites print the tag in their templates",
+    "views:_completed": "few orders meet a visitor who has not answered yet",
     "checks:check_settings": "as above",
     "checks:check_csp": "as above",
     "keys:_fernet": "a page neither encrypts nor decrypts, and it takes long to load",

@@ -24,7 +24,7 @@ QUANTA = [Decimal(1).scaleb(-places) for places in range(NO_CURRENCY + 1)]
 # A context of our own: the caller's may round otherwise, or trap. What cannot be rounded is NaN.
 CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN, traps=[])
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,30})?")
-_NOT_FINITE = re.compile(r"[+-]?(?:s?nan|inf(?:inity)?)", re.IGNORECASE)
+_NOT_FINITE = r"(?i)[+-]?(?:s?nan|inf(?:inity)?)"
 
 
 def amount(raw: Any, exponent: int) -> float:
@@ -85,7 +85,7 @@ def exact(raw: Any) -> Decimal:
 def _of_text(text: str) -> Decimal:
     if _PLAIN_NUMBER.fullmatch(text):
         return Decimal(text)
-    if _NOT_FINITE.fullmatch(text):
+    if re.fullmatch(_NOT_FINITE, text):
         raise RefusedError("has to be a finite number", fatal=True, mistake=False)
     if not text:
         raise RefusedError("is empty: give an amount, or leave it out")

@@ -50,11 +50,12 @@ DEFAULTS: Mapping[str, Any] = {
 
 # With a dot inside and a last label that is no number: browsers refuse anything else, and the cookie
 # with it. Of the suffixes below which everybody registers, the most widespread ones.
-_DOMAIN = re.compile(
+# Compiled at their first use.
+_DOMAIN = (
     r"\.?(?!(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}\Z)"
     r"(?=.{3,253}\Z)(?:[a-z0-9-]{1,63}\.)+(?![0-9]+\Z)[a-z0-9-]{2,63}"
 )
-_VERSION = re.compile(r"v\d{1,3}\.\d{1,2}")
+_VERSION = r"v\d{1,3}\.\d{1,2}"
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
@@ -138,7 +139,7 @@ def graph_url() -> str:
 def graph_version() -> str:
     """Return the Graph API version, like ``"v26.0"``."""
     version = str(get("GRAPH_VERSION"))
-    if not _VERSION.fullmatch(version):
+    if not re.fullmatch(_VERSION, version):
         raise ConfigurationError(f'{SETTING}["GRAPH_VERSION"] has to look like "v26.0".')
     return version
 
@@ -230,7 +231,7 @@ def cookie_domain() -> str | None:
 
 def _domain(value: object) -> str | None:
     text = value.lower() if isinstance(value, str) else ""
-    return text.lstrip(".") if _DOMAIN.fullmatch(text) else None
+    return text.lstrip(".") if re.fullmatch(_DOMAIN, text) else None
 
 
 def count(name: str) -> int:

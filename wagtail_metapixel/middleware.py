@@ -15,7 +15,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from wagtail_metapixel import browser, declarations, injection, site_settings, visitor
+from wagtail_metapixel import browser, conf, declarations, site_settings, visitor
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -111,7 +111,7 @@ def _finish(
     except Exception as error:  # noqa: BLE001 - a finished response must reach the visitor
         logger.error("The echo was lost: %s", type(error).__name__)
     try:
-        if injection.is_on():
+        if conf.get("INJECT"):
             return _with_head(request, response, held)
     except Exception as error:  # noqa: BLE001 - as above
         logger.error("The page stays without its pixel: %s", type(error).__name__)
@@ -121,7 +121,9 @@ def _finish(
 def _with_head(
     request: HttpRequest, response: HttpResponseBase, held: visitor.Capture
 ) -> HttpResponseBase:
-    if held.method != "GET" or held.head_is_printed:
+    from wagtail_metapixel import injection  # noqa: PLC0415 - most sites use the template tag
+
+    if not injection.is_on() or held.method != "GET" or held.head_is_printed:
         return response
 
     def head() -> str:

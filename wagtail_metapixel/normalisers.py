@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 
 from wagtail_metapixel import digests
 from wagtail_metapixel.addresses import EMAIL
@@ -57,12 +58,15 @@ def prepared(text: str) -> str:
 
 # E-mail addresses, names and places
 
-_EMAIL = re.compile(
+# At its first use, which no page makes.
+_compiled = cache(re.compile)
+
+_EMAIL = (
     r"[^\s\x00-\x1f@,;:<>()\[\]\"\\]+@(?:[^\s\x00-\x1f@,;:<>()\[\]\"\\.]+\.)+"
     r"[^\s\x00-\x1f@,;:<>()\[\]\"\\.'`\u2019\u201d\u00ab\u00bb]+"
 )
-_NAME_JUNK = re.compile(r"[\s!-/:-@\[-`{-~\x00-\x1f\x7f-\x9f]+")
-_ASCII_JUNK = re.compile(r"[^a-z0-9]+")
+_NAME_JUNK = r"[\s!-/:-@\[-`{-~\x00-\x1f\x7f-\x9f]+"
+_ASCII_JUNK = r"[^a-z0-9]+"
 _DASH = "[-\u2010-\u2015\u2212\uff0d]"
 
 
@@ -70,14 +74,14 @@ def _email(text: str, _region: str | None, _country: str | None) -> str | None:
     text = text.lower()
     if not text.isascii():
         text = _normalize("NFC", text)
-    return text if len(text) <= 320 and _EMAIL.fullmatch(text) else None
+    return text if len(text) <= 320 and _compiled(_EMAIL).fullmatch(text) else None
 
 
 def _name(text: str, _region: str | None, _country: str | None) -> str | None:
     text = text.lower()
     if text.isalpha():
         return text if text.isascii() else _normalize("NFC", text)
-    text = _composed(_NAME_JUNK.sub("", text))
+    text = _composed(_compiled(_NAME_JUNK).sub("", text))
     return text if text.isalnum() or any(map(str.isalnum, text)) else None
 
 
@@ -165,7 +169,7 @@ def _composed(text: str) -> str:
 
 def _letters_and_digits(text: str) -> str:
     if text.isascii():
-        return _ASCII_JUNK.sub("", text)
+        return _compiled(_ASCII_JUNK).sub("", text)
     # Marks stay: they are the vowels of Hindi and Thai.
     kept = [c for c in text if c.isalnum() or unicodedata.category(c)[0] == "M"]
     return _normalize("NFC", "".join(kept))

@@ -8,7 +8,6 @@ a plain amount is sent as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -19,11 +18,10 @@ from wagtail_metapixel.exceptions import EventError, RefusedError
 Amount = Decimal | int | float | str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderTotal:
+class OrderTotal(NamedTuple):
     """What the customer pays, and what is in it; in major units of one currency.
 
-    Nothing is checked here, in the shop's own code: :meth:`ValuePolicy.value` does that.
+    Give the parts by name. Nothing is checked here, in the shop's own code: :meth:`ValuePolicy.value` does that.
     """
 
     total: Amount
@@ -61,7 +59,7 @@ class ValuePolicy(NamedTuple):
     def value(self, order: OrderTotal) -> Decimal:
         """Return the value to report, never below 0. Raises :class:`EventError`."""
         # All of them, whatever is needed: the owner may choose otherwise tomorrow.
-        parts = {item.name: _exact(order, item.name) for item in fields(OrderTotal)}
+        parts = {name: _exact(order, name) for name in OrderTotal._fields}
         for name, whole in _WITHIN:
             if parts[name] > parts[whole]:
                 raise EventError("value", f"{name} has to be part of {whole}")

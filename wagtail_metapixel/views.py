@@ -20,7 +20,6 @@ from wagtail_metapixel import (
     browser,
     catalogue,
     collecting,
-    completing,
     consent,
     counters,
     declarations,
@@ -242,6 +241,8 @@ def ticket(call: Call) -> HttpResponse:
 
 
 def _completed(call: Call, claims: Body, person: Visitor, using: str) -> bool:
+    from wagtail_metapixel import completing  # noqa: PLC0415
+
     told = _of_the_signed_in(call)
     return completing.complete(claims, call.request, person, call.site, user_data=told, using=using)
 

@@ -29,10 +29,11 @@ from wagtail_metapixel.models import (
     MetaPixelSettings,
 )
 
-_TOKEN = re.compile(r"[A-Za-z0-9|._~+/=-]+")
-_BEARER = re.compile(r"bearer\s+", re.IGNORECASE)
-_HOST = re.compile(r"[a-z0-9._-]{1,253}")
-_PURPOSES = re.compile(r"([1-9]|1[01])(,([1-9]|1[01]))*")
+# Compiled at their first use: this module is loaded with the addresses of the admin.
+_TOKEN = r"[A-Za-z0-9|._~+/=-]+"
+_BEARER = r"(?i)bearer\s+"
+_HOST = r"[a-z0-9._-]{1,253}"
+_PURPOSES = r"([1-9]|1[01])(,([1-9]|1[01]))*"
 _TCF_NUMBERS = ("consent_vendor_id", "consent_ac_provider_id")
 _COOKIEBOT_CATEGORIES = frozenset({"", "preferences", "statistics", "marketing"})
 _ALWAYS_ON: Mapping[Any, frozenset[str]] = {
@@ -103,8 +104,8 @@ class MetaPixelForm(WagtailAdminModelForm):
     def clean_access_token(self) -> str:
         """Accept a token with blanks or ``Bearer`` before it; refuse what cannot be one."""
         token = str(self.cleaned_data.get("access_token") or "").strip()
-        token = _BEARER.sub("", token, count=1)
-        if token and not _TOKEN.fullmatch(token):
+        token = re.sub(_BEARER, "", token, count=1)
+        if token and not re.fullmatch(_TOKEN, token):
             raise forms.ValidationError(
                 _("An access token is one line of letters and digits, without blanks or quotes.")
             )
@@ -134,7 +135,7 @@ def _host(line: str) -> str:
         ascii_name = name.encode("idna").decode("ascii")
     except ValueError:
         return ""
-    return ascii_name if _HOST.fullmatch(ascii_name) else ""
+    return ascii_name if re.fullmatch(_HOST, ascii_name) else ""
 
 
 class MetaPixelSettingsForm(WagtailAdminModelForm):
@@ -204,7 +205,7 @@ def _consent_complaints(cleaned: Mapping[str, Any]) -> Iterable[tuple[str, Any]]
         )
     elif provider == ConsentProvider.COOKIEBOT and category not in _COOKIEBOT_CATEGORIES:
         yield "consent_category", _("Cookiebot has: preferences, statistics, marketing.")
-    elif provider == ConsentProvider.TCF and category and not _PURPOSES.fullmatch(category):
+    elif provider == ConsentProvider.TCF and category and not re.fullmatch(_PURPOSES, category):
         yield (
             "consent_category",
             _("Write the numbers of the purposes, 1 to 11, with commas: 1,3,4,7."),
