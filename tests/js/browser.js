@@ -186,7 +186,7 @@ class Page {
         }
       },
       crypto: globalThis.crypto,
-      Blob,
+      TextEncoder,
       Element,
       TextDecoder,
       URL,

@@ -200,7 +200,7 @@
   const ship = (body, hidden) => {
     const { events } = body;
     const half = events.length >> 1;
-    if (events.length <= 20 && new Blob([JSON.stringify(body)]).size <= 8192) {
+    if (events.length <= 20 && new TextEncoder().encode(JSON.stringify(body)).length <= 8192) {
       if (!hidden || !beacon(body)) post('collect', body);
     } else if (half) [[0, half], [half]].forEach((range) => ship({ ...body, events: events.slice(...range) }, hidden));
   };
