@@ -35,9 +35,9 @@ FLOORS: list[set[str]] = [
     },
     {
         "payloads", "exchange", "event_rules", "content_ids", "event_options",
-        "csp_settings", "deployment",
+        "csp_settings", "deployment", "script_files",
     },
-    {"models", "diagnosis"},
+    {"models", "diagnosis", "finders"},
     {"site_settings", "counters", "linter"},
     {"visitor"},
     {"consent"},

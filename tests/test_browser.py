@@ -69,6 +69,7 @@ def test_the_head_holds_what_the_script_has_to_know():
     config = json.loads(parsed().find(id="metapixel-config").string)
     assert config == {
         "pixels": [{"id": "11111", "events": None}],
+        "echoes": "metapixel_e_",
         "collect": "/metapixel/collect/",
         "echo": "/metapixel/echo/",
         "ticket": "/metapixel/ticket/",
@@ -234,6 +235,15 @@ def test_the_sandbox_brings_its_own_script(settings):
     assert script == "http://127.0.0.1:8001/en_US/fbevents.js"
 
 
+def test_scripts_bear_the_names_that_the_site_chose_at_once(settings):
+    ours = {script["src"] for script in parsed().find_all("script", src=True)}
+    settings.WAGTAIL_METAPIXEL = {"SCRIPT_PATH": "assets/part-{}.js"}
+    named = {script["src"] for script in parsed().find_all("script", src=True)}
+    assert all(path.startswith("/static/wagtail_metapixel/") for path in ours)
+    assert all(path.startswith("/static/assets/part-") for path in named)
+    assert len(named) == len(ours)
+
+
 @pytest.mark.urls("wagtail.documents.urls")
 def test_without_our_addresses_the_head_still_stands():
     assert json.loads(parsed().find("script").string)["collect"] == ""
@@ -365,11 +375,26 @@ def test_a_cookie_of_ours_stands_on_the_domain_set_for_all_where_that_covers_the
     settings.ALLOWED_HOSTS = ["*"]
     settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": domain}
     held = ask(Host=host)
+    held._site = SITE
     held.echo.append(copy_of(1))
     response = attached(held)
     browser.delete_cookie(response, held, "_fbp")
     told = [morsel["domain"] for morsel in response.cookies.values()]
     assert told == [kept, kept]
+
+
+def test_on_a_shared_domain_an_echo_bears_its_site(settings):
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.WAGTAIL_METAPIXEL = {"COOKIE_DOMAIN": "example.com"}
+    held = ask(Host="shop.example.com")
+    held._site = SITE
+    held.echo.append(copy_of(1))
+    (name,) = attached(held).cookies
+    config = browser.page_config(SITE, [PIXEL], "example.com")
+    assert name.startswith(config["echoes"])
+    assert not name.startswith(
+        browser.page_config(SITE._replace(site_pk=99), [PIXEL], "example.com")["echoes"]
+    )
 
 
 def test_a_domain_found_by_the_browser_counts_only_where_none_is_set_for_all(settings):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+
 import pytest
 from cryptography.fernet import Fernet
 from django.core import checks as django_checks
@@ -53,6 +55,7 @@ def test_every_check_is_registered(settings):
         ("GRAPH_URL", "http://graph.facebook.com"),
         ("GRAPH_VERSION", "latest"),
         ("SCRIPT_URL", "http://cdn.example/fbevents.js"),
+        ("SCRIPT_PATH", "/assets/part.js"),
         ("SANDBOX", "https://sandbox.example"),
         ("TRUSTED_PROXIES", "1"),
         ("CONSENT_PROVIDER", "nowhere.at_all"),
@@ -268,7 +271,9 @@ def test_the_check_of_the_policy_is_registered_and_asks_no_database(with_csp):
 def test_a_deployment_is_told_of_a_cache_that_is_too_weak_for_the_limits(settings, backend, fact):
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
     assert fact in found(checks.check_cache)["metapixel.W009"].msg
-    told = django_checks.run_checks(include_deployment_checks=True)
+    told = django_checks.run_checks(
+        tags=[django_checks.Tags.security], include_deployment_checks=True
+    )
     assert "metapixel.W009" in {message.id for message in told}
 
 
@@ -276,3 +281,26 @@ def test_a_deployment_is_told_of_a_cache_that_is_too_weak_for_the_limits(setting
 def test_a_cache_that_processes_share_is_good_enough(settings, backend):
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
     assert checks.check_cache() == []
+
+
+def test_names_of_scripts_that_nobody_finds_are_a_warning_with_the_line_to_type(given, settings):
+    def told():
+        return django_checks.run_checks(tags=[django_checks.Tags.staticfiles])
+
+    given(SCRIPT_PATH="assets/part-{}.js")
+    before = list(settings.STATICFILES_FINDERS)
+    warning = found(checks.check_script_names)["metapixel.W010"]
+    assert "SCRIPT_PATH" in warning.msg
+    name, line = warning.hint.split(" = ")
+    assert name == "STATICFILES_FINDERS"
+    assert [m.id for m in told()] == ["metapixel.W010"]
+    typed = ast.literal_eval(line)
+    assert typed == [*before, checks.SCRIPT_FINDER]
+    settings.STATICFILES_FINDERS = typed
+    assert told() == []
+
+
+@pytest.mark.parametrize("value", ["", "assets/part.js"])
+def test_without_usable_names_of_scripts_no_finder_is_asked_for(given, value):
+    given(SCRIPT_PATH=value)
+    assert checks.check_script_names() == []

@@ -170,10 +170,9 @@ def test_the_same_order_reported_again_later_is_the_same_event(shop, session):
 def test_two_tabs_at_once_make_one_event_and_one_copy(shop, session, monkeypatch):
     buy(session)
     monkeypatch.setattr(outbox, "is_recorded", lambda *_args, **_options: False)
-    assert [post(session).status_code for _tab in range(2)] == [200, 204]
-    rows = OutboxEvent.objects.values_list("event_id", "keyed")
-    assert len(rows) == 2
-    assert len(set(rows)) == 1
+    first, second = (post(session).json() for _tab in range(2))
+    assert (first["event"]["n"], second) == ("Purchase", {"wait": True})
+    assert OutboxEvent.objects.count() == 1
 
 
 def test_an_order_paid_by_a_webhook_is_completed_in_the_session_that_placed_it(shop, session):
@@ -209,15 +208,38 @@ def test_a_site_that_limits_the_use_of_data_limits_it_here_too(shop, session):
     assert told()[0]["data_processing_options"] == ["LDU"]
 
 
-def test_what_the_browser_tells_of_who_is_signed_in_the_server_tells_too(
-    shop, session, monkeypatch
-):
-    monkeypatch.setattr(signed_in, "user_data", lambda _request, _site: {"em": ["5" * 64]})
+def test_the_next_person_at_this_browser_lends_the_order_nothing(shop, session, monkeypatch):
     remember(browse(session), order())
     track("Purchase", key=order(), **PAID)
+    monkeypatch.setattr(signed_in, "user_data", lambda _request, _site: {"em": ["5" * 64]})
     assert post(session, cookie=f"{GRANTED}; {visitor.USER_COOKIE}=1").status_code == 200
-    assert told()[1]["em"] == ["5" * 64]
+    assert "em" not in told()[1]
     assert told()[1]["fbp"] == FBP
+
+
+def test_a_refusal_at_the_checkout_holds_whatever_the_webhook_says(shop, session):
+    remember(browse(session), order())
+    assert track("Purchase", browse(session, "denied"), key=order(), **PAID).reason == Reason.DENIED
+    track("Purchase", key=order(), **PAID)
+    assert waits(post(session))
+    assert not OutboxEvent.objects.exists()
+
+
+def test_a_refusal_on_the_page_holds_against_a_later_yes(shop, session):
+    buy(session)
+    said = Client().post(
+        "/metapixel/consent/",
+        json.dumps({"choice": "denied"}),
+        content_type="text/plain;charset=UTF-8",
+        headers={"Origin": "http://testserver", "Cookie": f"sessionid={session}"},
+    )
+    assert said.status_code == 204
+    assert waits(post(session))
+
+
+def test_only_a_purchase_is_kept_for_later(shop, session):
+    track("InitiateCheckout", browse(session), key=order(), **PAID)
+    assert not WithheldOrder.objects.exists()
 
 
 def test_a_pixel_that_browsers_alone_tell_is_told_by_the_browser_alone(session):

@@ -228,9 +228,29 @@ def test_a_domain_on_which_browsers_keep_no_cookie_is_refused(given, value):
         conf.cookie_domain()
 
 
+def test_a_login_that_hosts_share_is_no_word_about_our_cookies(settings):
+    settings.SESSION_COOKIE_DOMAIN = "example.com"
+    assert conf.cookie_domain() is None
+
+
 @pytest.mark.parametrize(
-    ("value", "domain"), [("example.com", "example.com"), ("co.uk", None), (None, None)]
+    "value", ["", "{}.js", "assets/part-{}.js", "a.b/{}/x_1.min.js", "assets/part{}.JS.js"]
 )
-def test_where_no_domain_is_set_that_of_the_session_cookie_holds(settings, value, domain):
-    settings.SESSION_COOKIE_DOMAIN = value
-    assert conf.cookie_domain() == domain
+def test_the_path_of_the_scripts_is_given_back_as_it_stands(given, value):
+    given(SCRIPT_PATH=value)
+    assert conf.script_path() == value
+
+
+UNUSABLE_PATHS = (
+    "assets/part.js", "{}/{}.js", "part-{}", "part-{}.css", "/part-{}.js", "../part-{}.js",
+    "a/../{}.js", "a..{}.js", "a//{}.js", "./{}.js", ".a/{}.js", "part-{0}.js", "{{}}.js",
+    "part {}.js", "part-{}.js?v=1", "https://cdn.example/{}.js", "a\\{}.js", "é{}.js", '"{}.js',
+    "part-{}.js\n", ["{}.js"], 7, None, True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", UNUSABLE_PATHS)
+def test_a_path_that_cannot_number_scripts_is_refused_with_an_example(given, value):
+    given(SCRIPT_PATH=value)
+    with pytest.raises(ConfigurationError, match=r'"SCRIPT_PATH".*"assets/part-\{\}\.js"'):
+        conf.script_path()

@@ -76,8 +76,15 @@ def uses(settings):
     return use
 
 
-def told(shop, user, fields=ALL, **choices):
+def marked():
+    """Return a request of a browser in which somebody has signed in."""
     request = HttpRequest()
+    request.META["HTTP_COOKIE"] = "metapixel_user="
+    return request
+
+
+def told(shop, user, fields=ALL, **choices):
+    request = marked()
     request.user = user
     return signed_in.user_data(request, shop._replace(browser_matching=fields, **choices))
 
@@ -112,8 +119,24 @@ def test_where_the_owner_chose_nothing_nobody_is_asked_who_it_is(shop, django_as
 
 def test_strangers_are_nobody(shop):
     assert told(shop, AnonymousUser()) == {}
-    assert signed_in.user_data(HttpRequest(), shop._replace(browser_matching=ALL)) == {}
+    assert signed_in.user_data(marked(), shop._replace(browser_matching=ALL)) == {}
     assert not counters.waiting()
+
+
+def test_without_the_mark_of_a_login_nobody_is_known_as_in_the_browser(shop, jane):
+    request = HttpRequest()
+    request.user = jane
+    assert signed_in.user_data(request, shop._replace(browser_matching=ALL)) == {}
+
+
+def test_the_account_is_read_once_a_request(shop, jane, uses, monkeypatch):
+    uses(about)
+    request = marked()
+    request.user = jane
+    chosen = shop._replace(browser_matching=ALL)
+    first = signed_in.user_data(request, chosen)
+    monkeypatch.delattr(signed_in, "_matched")
+    assert signed_in.user_data(request, chosen) == first
 
 
 def test_an_account_without_a_name_has_none(shop):

@@ -633,8 +633,8 @@ def jane(shop):
     return make("jane", "account@example.com", first_name="Jane")
 
 
-def signed_in(user, **kwargs):
-    request = ask(**kwargs)
+def signed_in(user, cookies=COOKIES, **kwargs):
+    request = ask(cookies=cookies | {"metapixel_user": ""}, **kwargs)
     request.user = user
     return request
 
@@ -657,6 +657,19 @@ def test_what_the_caller_says_goes_before_the_account(shop, jane):
     track("Lead", signed_in(jane), user_data={"email": "order@example.com"})
     user_data = told()[1]
     assert (user_data["em"], user_data["fn"]) == (digest("order@example.com"), digest("jane"))
+
+
+def test_an_account_has_one_id_whatever_the_caller_calls_it(shop, jane):
+    change(shop, advanced_matching=True, browser_matching=["em", "external_id"])
+    track("Lead", signed_in(jane), user_data={"external_id": "17"})
+    key = site_settings.current().installation_key
+    assert told()[1]["external_id"] == [keys.external_id(key, jane)]
+
+
+def test_a_webhook_says_of_the_account_what_the_browser_said(shop, jane):
+    remember(signed_in(jane), order())
+    track("Purchase", key=order(), **PAID)
+    assert told()[1]["em"] == digest("account@example.com")
 
 
 def test_where_the_owner_chose_no_field_no_account_is_looked_at(shop, jane):

@@ -260,6 +260,17 @@ def test_strangers_come_in_where_the_shop_asks_for_a_login(site, settings):
         assert send(endpoint, a_body_for(endpoint)).status_code in {200, 204}
 
 
+@pytest.mark.parametrize("appended", [True, False])
+def test_a_post_is_never_sent_elsewhere_whether_or_not_slashes_are_appended(
+    site, settings, appended
+):
+    settings.APPEND_SLASH = appended
+    for endpoint in ENDPOINTS:
+        assert browser.endpoint(endpoint) == f"/metapixel/{endpoint}/"
+        assert send(endpoint, a_body_for(endpoint)).status_code in {200, 204}
+    assert len(stored()) == 1
+
+
 def test_our_own_short_transaction_is_enough_where_requests_are_atomic(site, monkeypatch):
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
     with CaptureQueriesContext(
@@ -1006,7 +1017,7 @@ def test_only_our_own_pages_may_ask_who_signed_in_and_not_too_often(
     now = time.time()
     monkeypatch.setattr(limits.time, "time", lambda: now)
     with django_assert_num_queries(0):
-        assert refuses(CLIENT.get("/metapixel/matching/", headers=OWN), 405)
+        assert refuses(Client().get("/metapixel/matching/", headers=OWN), 405)
         assert refuses(send("matching", {}, cookie=signed_in, Sec_Fetch_Site="cross-site"), 403)
     assert send("matching", {}, cookie=signed_in).json()
     with django_assert_num_queries(0):

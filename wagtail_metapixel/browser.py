@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 
-from wagtail_metapixel import conf, keys, payloads
+from wagtail_metapixel import conf, keys, payloads, script_files
 from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.events import Event
 from wagtail_metapixel.exceptions import ConfigurationError
@@ -28,6 +28,8 @@ from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, current
 from wagtail_metapixel.visitor import Capture
 
 ECHO_COOKIE_PREFIX = "metapixel_e_"
+SHARED_ECHO_PREFIX = "metapixel_s"
+"""Before the number of the site, where the cookies of several hosts stand on one domain."""
 PROBE_COOKIE = f"{ECHO_COOKIE_PREFIX}probe"
 """Asked for by the doctor only."""
 ECHO_HEADER = "Metapixel-Echo"
@@ -48,7 +50,8 @@ def head_markup(site: SiteConfig, host: str) -> SafeString:
     where = (get_script_prefix(), get_urlconf(), get_language())
     domain = cookie_domain(host)
     # Not by host: a stranger may write a thousand of them into his requests.
-    key = (site.site_pk, pixels, where, domain, conf.get("SANDBOX"), conf.get("SCRIPT_URL"))
+    named = (conf.get("SANDBOX"), conf.get("SCRIPT_URL"), script_files.pattern())
+    key = (site.site_pk, pixels, where, domain, named)
     rendered = current().rendered
     if key not in rendered:
         rendered[key] = _head_markup(site, pixels, domain)
@@ -67,7 +70,7 @@ def _head_markup(
         format_html_join(
             "\n",
             '<script defer src="{}"></script>',
-            ((static(f"wagtail_metapixel/{name}"),) for name in scripts(site, pixels)),
+            ((static(script_files.static_path(name)),) for name in scripts(site, pixels)),
         ),
     )
 
@@ -83,6 +86,7 @@ def page_config(
         "pixels": [{"id": pixel.pixel_id, "events": _told_here(pixel)} for pixel in pixels],
         **{name: endpoint(name) for name in ("collect", "echo", "ticket", "consent")},
         **_consent_config(site),
+        "echoes": _echo_prefix(site, is_shared=bool(domain)),
         "script": conf.script_url(),
         "page_view": True,
         "gpc": site.respect_gpc,
@@ -91,7 +95,9 @@ def page_config(
         config["domain"] = domain
     if site.limited_data_use:
         config["ldu"] = True
-    if site.load_before_consent and not site.data_layer:
+    # Of another tool nobody knows the answer before it has loaded.
+    ours = site.consent_provider == ConsentProvider.COOKIE
+    if site.load_before_consent and ours and not site.data_layer:
         config["early"] = True
     if site.data_layer:
         config["data_layer"] = True
@@ -134,7 +140,7 @@ def _consent_config(site: SiteConfig) -> dict[str, Any]:
 
 
 def scripts(site: SiteConfig, pixels: Collection[PixelConfig]) -> list[str]:
-    """Return the static files a page with these pixels loads, in order; the core comes last."""
+    """Return the scripts that a page with these pixels loads, in order; the core comes last."""
     companions = ["first_party_cookies.js"]
     if _asks_who_signed_in(site, pixels):
         companions.append("advanced_matching.js")
@@ -277,10 +283,12 @@ def _header(echo: list[dict[str, Any]]) -> str:
 def _set_cookies(response: HttpResponseBase, held: Capture) -> None:
     # Where the script is blocked, nobody takes the cookies away: they must not pile up until the
     # shop's server refuses the length of the headers.
-    waiting = (item for item in held.cookies.items() if item[0].startswith(ECHO_COOKIE_PREFIX))
+    is_shared = cookie_domain(held.host) is not None
+    prefix = _echo_prefix(held.site() if is_shared else None, is_shared=is_shared)
+    waiting = (item for item in held.cookies.items() if item[0].startswith(prefix))
     used = sum(len(name) + len(value) for name, value in waiting)
     for copy in held.echo:
-        name = ECHO_COOKIE_PREFIX + copy["i"][:8]
+        name = prefix + copy["i"][:8]
         value = encode(copy)
         if used + len(name) + len(value) > ECHO_BYTES:
             value = encode(_by_id(copy))
@@ -288,6 +296,11 @@ def _set_cookies(response: HttpResponseBase, held: Capture) -> None:
         if used > ECHO_BYTES:
             return
         set_echo_cookie(response, held, name, value)
+
+
+def _echo_prefix(site: SiteConfig | None, *, is_shared: bool) -> str:
+    # Another site below a shared domain is to leave them alone: they are for pixels it may not have.
+    return f"{SHARED_ECHO_PREFIX}{site.site_pk}_" if site and is_shared else ECHO_COOKIE_PREFIX
 
 
 def set_echo_cookie(response: HttpResponseBase, held: Capture, name: str, value: str) -> None:

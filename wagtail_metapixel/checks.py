@@ -6,6 +6,7 @@ check needs is imported where it is used.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -13,11 +14,13 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
 from django.db import connections
 
-from wagtail_metapixel import conf, outbox
+from wagtail_metapixel import conf, outbox, script_files
 from wagtail_metapixel.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from wagtail_metapixel.csp_settings import Complaint
+
+SCRIPT_FINDER = "wagtail_metapixel.finders.ScriptFinder"
 
 
 def register_all() -> None:
@@ -27,6 +30,7 @@ def register_all() -> None:
     checks.register(check_sandbox, Tags.security)
     checks.register(check_thread, Tags.compatibility)
     checks.register(check_csp, Tags.security)
+    checks.register(check_script_names, Tags.staticfiles)
     checks.register(check_cache, Tags.security, deploy=True)
 
 
@@ -137,6 +141,21 @@ def check_cache(**_kwargs: Any) -> list[CheckMessage]:
                 'one process, silence it: SILENCED_SYSTEM_CHECKS = ["metapixel.W009"].'
             ),
             id="metapixel.W009",
+        )
+    ]
+
+
+def check_script_names(**_kwargs: Any) -> list[CheckMessage]:
+    """W010: the scripts have names of the site's own, and nobody finds them under these."""
+    finders = [*settings.STATICFILES_FINDERS]
+    if not script_files.pattern() or SCRIPT_FINDER in finders:
+        return []
+    line = json.dumps([*finders, SCRIPT_FINDER])
+    return [
+        Warning(
+            f'{conf.SETTING}["SCRIPT_PATH"] is set, but no finder of static files knows it.',
+            hint=f"STATICFILES_FINDERS = {line}",
+            id="metapixel.W010",
         )
     ]
 

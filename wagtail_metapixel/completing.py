@@ -21,14 +21,14 @@ def complete(
     person: Visitor,
     site: SiteConfig,
     *,
-    user_data: Mapping[str, Any],
     using: str,
 ) -> bool:
     """Record the event of a ticket whose ``claims`` are ours; returns whether it was recorded.
 
     Only with its parameters in the ticket, only what was withheld lately, only in the session in
     which the order was noted, and only through an open gate. Two tabs may both do so: the key
-    decides at the claim. ``user_data`` is what that browser tells of a signed-in visitor.
+    decides at the claim. Of who has signed in nothing is told: it may be the next person at this
+    browser.
     """
     event_id, custom_data = str(claims.get("i")), claims.get("p")
     if not isinstance(custom_data, dict):
@@ -40,7 +40,7 @@ def complete(
     decision = decide(site, event_name, held=visitors.capture(request))
     if not decision.allowed:
         return False
-    user_data = {**user_data, **person.user_data()}
+    user_data = person.user_data()
     if not matching.enough(user_data):
         recording.withheld(event_name, site, Reason.NO_IDENTIFIER)
         return False
@@ -55,6 +55,7 @@ def complete(
     )
     rows = recording.rows(event, user_data, decision, site, person, keyed=True)
     outbox.insert(rows, using=using)
+    unanswered.strike(request, str(claims.get("k")))
     reason = rows[0].reason if all(row.reason for row in rows) else ""
     recording.recorded(event, site, reason)
     return True

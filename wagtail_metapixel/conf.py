@@ -33,6 +33,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GRAPH_URL": META_GRAPH_URL,
     "GRAPH_VERSION": "v26.0",
     "SCRIPT_URL": "",
+    "SCRIPT_PATH": "",
     "SANDBOX": "",
     "TRUSTED_PROXIES": 0,
     "CONSENT_PROVIDER": "",
@@ -55,6 +56,8 @@ _DOMAIN = (
     r"\.?(?!(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}\Z)"
     r"(?=.{3,253}\Z)(?:[a-z0-9-]{1,63}\.)+(?![0-9]+\Z)[a-z0-9-]{2,63}"
 )
+# No segment begins with a dot: collectstatic leaves those out.
+_SCRIPT_PATH = r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*\.js"
 _VERSION = r"v\d{1,3}\.\d{1,2}"
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
@@ -152,6 +155,23 @@ def script_url() -> str:
     return f"{sandbox}/en_US/fbevents.js" if sandbox else META_SCRIPT_URL
 
 
+def script_path() -> str:
+    """Return the static path of our scripts with ``{}`` for a number; ``""``: our own names."""
+    path = get("SCRIPT_PATH")
+    if isinstance(path, str) and (not path or _is_script_path(path)):
+        return path
+    raise ConfigurationError(
+        f'{SETTING}["SCRIPT_PATH"] has to be a path of plain characters with one {{}} in it, '
+        'without a slash in front, that ends in .js, like "assets/part-{}.js".'
+    )
+
+
+def _is_script_path(path: str) -> bool:
+    numbered = path.replace("{}", "1")
+    is_plain = re.fullmatch(_SCRIPT_PATH, numbered, re.ASCII) is not None
+    return is_plain and path.count("{}") == 1 and ".." not in path
+
+
 def address(name: str) -> str:
     """Return the address set for ``name``: encrypted, or of this machine, or the default."""
     url = str(get(name))
@@ -218,20 +238,17 @@ def function(name: str) -> Callable[..., Any] | None:
 def cookie_domain() -> str | None:
     """Return the domain of our own cookies; ``None``: each host keeps its own.
 
-    Where nothing is set, that of Django's session cookie: a shop on several hosts has set it.
+    Never that of the session cookie: a login that two sites share is no word about their consent.
     """
-    if given := get("COOKIE_DOMAIN"):
-        if domain := _domain(given):
-            return domain
+    given = get("COOKIE_DOMAIN")
+    if not given:
+        return None
+    domain = given.lower() if isinstance(given, str) else ""
+    if not re.fullmatch(_DOMAIN, domain):
         raise ConfigurationError(
             f'{SETTING}["COOKIE_DOMAIN"] has to be a domain of your own, like "example.com".'
         )
-    return _domain(settings.SESSION_COOKIE_DOMAIN)
-
-
-def _domain(value: object) -> str | None:
-    text = value.lower() if isinstance(value, str) else ""
-    return text.lstrip(".") if re.fullmatch(_DOMAIN, text) else None
+    return domain.lstrip(".")
 
 
 def count(name: str) -> int:

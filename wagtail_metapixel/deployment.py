@@ -16,6 +16,7 @@ _READERS: Mapping[str, Callable[[], Any]] = {
     "GRAPH_URL": lambda: conf.address("GRAPH_URL"),
     "GRAPH_VERSION": conf.graph_version,
     "SCRIPT_URL": lambda: conf.address("SCRIPT_URL"),
+    "SCRIPT_PATH": conf.script_path,
     "SANDBOX": conf.sandbox_url,
     "TRUSTED_PROXIES": conf.trusted_proxies,
     "CONSENT_PROVIDER": lambda: conf.function("CONSENT_PROVIDER"),

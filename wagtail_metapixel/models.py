@@ -112,7 +112,8 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
         db_default=False,
         help_text=_(
             "Meta's script is loaded at once and told to wait; it is given no event before the "
-            "visitor agrees. Only where no opt-in is needed: say why below."
+            "visitor agrees. Only with our own cookie, and where no opt-in is needed: say why "
+            "below."
         ),
     )
     respect_gpc = models.BooleanField(

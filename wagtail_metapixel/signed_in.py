@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from wagtail_metapixel import conf, counters, keys, matching
 from wagtail_metapixel.savepoints import savepoint_if_inside
 from wagtail_metapixel.site_settings import SiteConfig, current
+from wagtail_metapixel.visitor import USER_COOKIE, capture
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -23,18 +24,32 @@ logger = logging.getLogger("wagtail_metapixel")
 def user_data(request: HttpRequest, site: SiteConfig) -> dict[str, Any]:
     """Return the hashed match keys of whoever is signed in, as far as the owner chose them.
 
-    ``{}`` for strangers. Never raises: a function of the site's that fails costs these keys only.
+    ``{}`` for strangers, and for a browser without the mark of a login: the same rule holds in the
+    browser, so that both copies say the same. Asked once a request. Never raises: a function of
+    the site's that fails costs these keys only.
     """
-    if not site.browser_matching:
+    if not site.browser_matching or USER_COOKIE not in capture(request).cookies:
         return {}
+    held = getattr(request, _HELD, None)
+    if held is None:
+        held = _read(request, site)
+        setattr(request, _HELD, held)
+    return dict(held)
+
+
+_HELD = "_metapixel_signed_in"
+
+
+def _read(request: HttpRequest, site: SiteConfig) -> dict[str, Any]:
     try:
         # In a savepoint: a query that fails would spoil the caller's own transaction.
         with savepoint_if_inside(router.db_for_read(get_user_model()) or "default"):
             user = getattr(request, "user", None)
             found = _matched(user, site) if user is not None and user.is_authenticated else {}
     except Exception as error:  # noqa: BLE001 - whatever a function of the site's raises
-        logger.error("The signed-in visitor could not be read: %s", type(error).__name__)
-        counters.add(counters.Item(counters.FAILED, f"signed_in: {type(error).__name__}"))
+        source = "USER_DATA_FUNCTION" if conf.get("USER_DATA_FUNCTION") else "signed_in"
+        logger.error("%s failed, so nobody is recognised: %s", source, type(error).__name__)
+        counters.add(counters.Item(counters.FAILED, f"{source}: {type(error).__name__}"))
         return {}
     return {key: found[key] for key in site.browser_matching if key in found}
 

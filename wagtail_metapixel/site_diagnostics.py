@@ -36,8 +36,14 @@ def _site(name: str, site: SiteConfig, *, network: bool) -> Iterator[Finding]:
     yield from tried(name, partial(_consent, name, site))
     if not site.advanced_matching:
         yield Finding(
-            Level.NOTE, name, "Advanced matching is off: e-mail, phone and name are not used."
+            Level.NOTE,
+            name,
+            "Advanced matching is off: e-mail, phone and name of orders and forms are not used.",
         )
+    if site.browser_matching:
+        keys = ", ".join(site.browser_matching)
+        fact = f"Of visitors who have signed in, browser and server tell: {keys}."
+        yield Finding(Level.NOTE, name, fact)
     yield from tried(name, partial(_choices, name, site))
     yield from _of_all_events(name, site)
     for pixel in site.pixels:

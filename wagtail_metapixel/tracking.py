@@ -50,8 +50,11 @@ logger = logging.getLogger("wagtail_metapixel")
 
 WITHOUT_A_PAGE = frozenset({"physical_store", "phone_call"})
 """Action sources whose request is that of the person at the till or on the phone."""
+COMPLETED = frozenset({"Purchase"})
+"""Events that a grant on the thank-you page completes."""
 UNANSWERED = frozenset({Reason.UNKNOWN, Reason.NO_VISITOR})
-"""Why an event is withheld that a grant may still complete."""
+"""Why such an event is withheld."""
+REFUSED = frozenset({Reason.DENIED, Reason.GPC})
 
 
 def track(  # noqa: PLR0913 - keywords, each of them something a caller may know better
@@ -123,11 +126,13 @@ def remember(request: HttpRequest, key: keys.Key, *, using: str | None = None) -
         database = outbox.alias(using)
         if decision.reason is Reason.UNKNOWN:
             unanswered.note(request, key, using=database)
+        elif decision.reason in REFUSED:
+            unanswered.strike(request)
         if site is None or not decision.allowed:
             return False
         # A savepoint: a failing INSERT would spoil the caller's own transaction.
         with transaction.atomic(using=database):
-            visitors.store(_read(held, site, decision), key, using=database)
+            visitors.store(_person(request, held, site, decision), key, using=database)
     except EventError:
         if settings.DEBUG:
             raise
@@ -169,18 +174,18 @@ def _track(
         nobody = held is None and person is None and given.consent is None
         if decision.reason in UNANSWERED or (nobody and site is None):
             _keep_unanswered(event_name, site, request if held else None, given, params, using)
+        elif decision.reason in REFUSED and held is not None and request is not None:
+            unanswered.strike(request)
         if nobody:
             return recording.withheld(event_name, None, Reason.NO_VISITOR)
         return recording.withheld(event_name, site, decision.reason)
 
-    signed: Mapping[str, Any] = {}
     if person is None and held is not None and request is not None:
-        person = _read(held, site, decision)
-        signed = signed_in.user_data(request, site)
+        person = _person(request, held, site, decision)
     event, problems = _event(event_name, site, person, given, params)
     if near := catalogue.event_name_problem(event_name):
         problems.append(near)
-    user_data, found = _user_data(site, person, given.user_data, signed)
+    user_data, found = _user_data(site, person, given.user_data)
     found += event_options.unknown_place(event.options, user_data)
     recording.raise_mistakes(event_name, problems + found)
     if not matching.enough(user_data):
@@ -278,15 +283,17 @@ def _keep_unanswered(
     using: str,
 ) -> None:
     """Let a grant on the thank-you page complete what was withheld for want of an answer."""
-    if given.key is None or given.action_source != "website":
+    if given.key is None or given.action_source != "website" or event_name not in COMPLETED:
         return
     fact = unanswered.Fact(event_name, given.key, given.event_time, params)
     if unanswered.keep(fact, site, using=using) and buyers is not None:
         unanswered.note(buyers, given.key, using=using)
 
 
-def _read(held: Capture, site: SiteConfig, decision: Decision) -> Visitor:
-    return visitors.read(held, site, consent=decision.choice, consent_proof=decision.proof)
+def _person(request: HttpRequest, held: Capture, site: SiteConfig, decision: Decision) -> Visitor:
+    person = visitors.read(held, site, consent=decision.choice, consent_proof=decision.proof)
+    account = signed_in.user_data(request, site)
+    return person._replace(signed_in=tuple((key, told[0]) for key, told in account.items()))
 
 
 def _event(
@@ -363,13 +370,20 @@ def _user_data(
     site: SiteConfig,
     person: Visitor | None,
     told: Mapping[str, Any] | None,
-    signed: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[Problem]]:
     matched: dict[str, Any] = {}
     problems: list[Problem] = []
     if told and site.advanced_matching:
         matched, problems = matching.match(told, region=site.phone_region or None)
-    return {**signed, **matched, **(person.user_data() if person else {})}, problems
+    if person is None:
+        return matched, problems
+    # What the shop says of this order goes before what the account says; its id is ours alone.
+    of_order = {
+        key: value
+        for key, value in matched.items()
+        if key in dict(person.signed_in) and key != "external_id"
+    }
+    return {**matched, **person.user_data(), **of_order}, problems
 
 
 def consent_gate(

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 from django.contrib.sessions.backends import signed_cookies
 from django.contrib.sessions.backends.base import SessionBase
-from django.db import transaction
+from django.db import router, transaction
 from django.http import HttpRequest
 
 from wagtail_metapixel import consent, event_options, events, keys, outbox
 from wagtail_metapixel.consent import Reason
+from wagtail_metapixel.models import OutboxEvent
 from wagtail_metapixel.site_settings import SiteConfig, current
 
 logger = logging.getLogger("wagtail_metapixel")
 
 SESSION_NAME = "metapixel_orders"
 ORDERS_MAX = 5
+
+Change = Callable[[list[Any]], list[Any]]
 
 
 def order_digest(key: keys.Key) -> str:
@@ -88,10 +91,37 @@ def note(request: HttpRequest, key: keys.Key, *, using: str) -> None:
     try:
         session = getattr(request, "session", None)
         if session is not None and session.session_key:
-            write = partial(_note, session, order_digest(key))
-            transaction.on_commit(write, using=using, robust=True)
+            digest = order_digest(key)
+            _after_commit(session, partial(_with, digest), using)
     except Exception as error:  # noqa: BLE001 - as above
         _failed(error)
+
+
+def strike(request: HttpRequest, digest: str | None = None) -> None:
+    """Take an order out of the session of ``request``; all of them after a no."""
+    try:
+        session = getattr(request, "session", None)
+        if session is None or not _exists(session) or not _noted(session):
+            return
+        left = partial(_without, digest)
+        _after_commit(session, left, router.db_for_write(OutboxEvent) or "default")
+    except Exception as error:  # noqa: BLE001 - as above
+        _failed(error)
+
+
+def _with(digest: str, noted: list[Any]) -> list[Any]:
+    return [*(one for one in noted if one != digest), digest][-ORDERS_MAX:]
+
+
+def _without(digest: str | None, noted: list[Any]) -> list[Any]:
+    return [one for one in noted if digest is not None and one != digest]
+
+
+def _after_commit(session: SessionBase, change: Change, using: str) -> None:
+    # Sessions in a database have one of their own, perhaps, and its transaction is the shop's.
+    model = getattr(session, "model", None)
+    database = router.db_for_write(model) or using if model else using
+    transaction.on_commit(partial(_write, session, change), using=database, robust=True)
 
 
 def is_noted(request: HttpRequest, digest: object) -> bool:
@@ -114,27 +144,23 @@ def _noted(session: SessionBase) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _add(session: SessionBase, digest: str) -> None:
-    session[SESSION_NAME] = [*_noted(session), digest][-ORDERS_MAX:]
-
-
-def _note(session: SessionBase, digest: str) -> None:
+def _write(session: SessionBase, change: Change) -> None:
     """Write beside the request's own copy of the session, and into it for whoever saves it later.
 
     Django answers with an error when a session that was changed cannot be saved, or was deleted
     meanwhile; so it is not marked as changed because of us.
     """
     try:
-        if not _exists(session) or digest in _noted(session):
+        if not _exists(session) or change(_noted(session)) == _noted(session):
             return
         modified = session.modified
-        _add(session, digest)
+        session[SESSION_NAME] = change(_noted(session))
         if isinstance(session, signed_cookies.SessionStore):
             return  # nothing but the response can write it, and that cannot fail
         session.modified = modified
         fresh = type(session)(session.session_key)
         if _exists(fresh):
-            _add(fresh, digest)
+            fresh[SESSION_NAME] = change(_noted(fresh))
             fresh.save()
     except Exception as error:  # noqa: BLE001 - as above
         _failed(error)

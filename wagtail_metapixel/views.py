@@ -30,6 +30,7 @@ from wagtail_metapixel import (
     privacy,
     recording,
     signed_in,
+    unanswered,
     visitor,
 )
 from wagtail_metapixel.choices import ConsentProvider
@@ -97,7 +98,7 @@ def collect(call: Call) -> HttpResponse:
             decision,
             site,
             pixel_failed=failed,
-            user_data=_of_the_signed_in(call),
+            user_data=signed_in.user_data(call.request, call.site),
         )
     _keep_meta_cookies(response, call, person)
     return response
@@ -243,8 +244,7 @@ def ticket(call: Call) -> HttpResponse:
 def _completed(call: Call, claims: Body, person: Visitor, using: str) -> bool:
     from wagtail_metapixel import completing  # noqa: PLC0415
 
-    told = _of_the_signed_in(call)
-    return completing.complete(claims, call.request, person, call.site, user_data=told, using=using)
+    return completing.complete(claims, call.request, person, call.site, using=using)
 
 
 def _is_the_buyer(person: Visitor, rows: Iterable[OutboxEvent]) -> bool:
@@ -265,6 +265,8 @@ def consent_choice(call: Call) -> HttpResponse:
     if choice not in _CHOICES.get(site.consent_provider, {"withdrawn"}):
         raise RefusedRequestError(400, "consent: no choice")
     response = HttpResponse(status=204)
+    if choice != "granted":
+        unanswered.strike(call.request)
     if choice == "withdrawn" or (choice == "denied" and _has_granted(held, site)):
         person = visitor.read(held, site, consent=Choice.DENIED, consent_proof="")
         privacy.withdraw(person)
@@ -305,13 +307,9 @@ def matching(call: Call) -> HttpResponse:
     """
     if not consent.decide(call.site, None, held=call.held).allowed:
         return JsonResponse({})
-    return JsonResponse({key: digests[0] for key, digests in _of_the_signed_in(call).items()})
-
-
-def _of_the_signed_in(call: Call) -> dict[str, Any]:
-    # Without the mark nobody has signed in, and the session is not asked for.
-    is_marked = visitor.USER_COOKIE in call.held.cookies
-    return signed_in.user_data(call.request, call.site) if is_marked else {}
+    return JsonResponse(
+        {key: digests[0] for key, digests in signed_in.user_data(call.request, call.site).items()}
+    )
 
 
 # choice/: the answer in a cookie that no script may read

@@ -156,16 +156,19 @@ class Visitor(NamedTuple):
     """Digest of the session cookie."""
     consent: str = "unknown"
     consent_proof: str = ""
+    signed_in: tuple[tuple[str, str], ...] = ()
+    """What may be told of who has signed in: Meta's keys, each with its digest."""
 
     def __repr__(self) -> str:
         # For logs and error reports: nothing of the person.
         about = f"site_pk={self.site_pk}, host={self.host!r}, consent={self.consent!r}"
         return f"Visitor({about})"
 
-    def user_data(self) -> dict[str, str]:
-        """Return what Meta calls customer information, unhashed keys only."""
+    def user_data(self) -> dict[str, Any]:
+        """Return what Meta calls customer information, as far as the browser told it."""
         names = ("client_ip_address", "client_user_agent", "fbp", "fbc")
-        return {name: value for name in names if (value := getattr(self, name))}
+        told = {name: value for name in names if (value := getattr(self, name))}
+        return {**{key: [digest] for key, digest in self.signed_in}, **told}
 
     def digests(self, snapshot: Snapshot) -> list[str]:
         """Return the keyed digests by which this visitor's rows can be found again."""
@@ -314,9 +317,8 @@ def recall(key: keys.Key, *, using: str) -> Visitor | None:
     if not data:
         return None
     # Another release, still or again at work during a deploy, may know other fields.
-    return Visitor(
-        **{name: value for name, value in json.loads(data).items() if name in Visitor._fields}
-    )
+    kept = {name: value for name, value in json.loads(data).items() if name in Visitor._fields}
+    return Visitor(**kept | {"signed_in": tuple(map(tuple, kept.get("signed_in", ())))})
 
 
 def _record_digest(key: keys.Key, snapshot: Snapshot) -> str:

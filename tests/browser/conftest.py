@@ -22,6 +22,26 @@ PATIENCE = 10
 SECONDS_OF_SILENCE = 1.5
 """Long enough for what should not come."""
 
+LISTEN = """
+(() => {
+  window.said = [];
+  let real;
+  Object.defineProperty(window, "fbq", {
+    configurable: true,
+    get: () => real,
+    set(fbq) {
+      real = new Proxy(fbq, {
+        apply(target, self, words) {
+          said.push(JSON.parse(JSON.stringify(words)));
+          return Reflect.apply(target, self, words);
+        },
+      });
+    },
+  });
+})();
+"""
+"""A page's ``said``: everything that is said to ``fbq``, whether Meta's script has come or not."""
+
 
 def until(true, seconds=PATIENCE):
     """Wait until ``true()`` is, and fail if that takes too long."""
@@ -106,6 +126,16 @@ def cached_shop(new_shop):
 def browser():
     with chromium.launched() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def cached_product(cached_shop, browser):
+    """The address of a product's page in that shop."""
+    page = browser.new_page()
+    page.goto(cached_shop.url)
+    address = page.locator("[data-walk=product-link]").first.evaluate("(link) => link.href")
+    page.close()
+    return address
 
 
 @pytest.fixture

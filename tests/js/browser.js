@@ -11,6 +11,7 @@ const CONFIG = {
   pixels: [{ id: PIXEL, events: null }],
   collect: '/metapixel/collect/',
   echo: '/metapixel/echo/',
+  echoes: 'metapixel_e_',
   ticket: '/metapixel/ticket/',
   consent: '/metapixel/consent/',
   provider: 'not_required',
@@ -123,7 +124,7 @@ class Page {
     this.infos = [];
     this.timers = [];
     this.now = 1795322685020;
-    this.answers = {}; // URL -> {status, json} or a function of the body that returns it
+    this.answers = { ...options.answers }; // URL -> {status, json} or a function (body, request, page) that returns it
     this.options = options;
     if (options.config !== null) this.add('script', { id: 'metapixel-config' }, JSON.stringify({ ...CONFIG, ...options.config }));
     (options.islands || []).forEach((island) => this.island(island));
@@ -186,6 +187,7 @@ class Page {
         }
       },
       crypto: globalThis.crypto,
+      AbortController,
       TextEncoder,
       Element,
       TextDecoder,
@@ -218,7 +220,8 @@ class Page {
     const data = JSON.parse(body);
     this.posts.push({ url, body: data, request });
     let answer = this.answers[url];
-    if (typeof answer === 'function') answer = await answer(data);
+    if (typeof answer === 'function') answer = await answer(data, request, this);
+    if (request.signal?.aborted) throw new DOMException('called back', 'AbortError');
     if (answer instanceof Error) throw answer;
     const { status = answer && 'json' in answer ? 200 : 204, json } = answer || {};
     return { status, ok: status < 300, json: async () => json };

@@ -7,14 +7,13 @@ const PROOF = '0123456789abcdef';
 const META = '_fbp=fb.1.1500000000000.99';
 const ALL = ['consent_cookie.js', 'first_party_cookies.js', 'metapixel.js'];
 
-const open = (options = {}) => {
-  const page = new Page({ scripts: ALL, ...options, config: { provider: 'cookie', ...options.config } });
-  // The server: takes the choice and sets the cookie.
-  page.answers[CONFIG.consent] = ({ choice }) => {
-    page.jar.text = `metapixel_consent=${choice === 'granted' ? `granted.${PROOF}` : 'denied'}; Path=/`;
-  };
-  return page;
+// The server: takes the choice and sets the cookie.
+const take = ({ choice }, request, page) => {
+  page.jar.text = `metapixel_consent=${choice === 'granted' ? `granted.${PROOF}` : 'denied'}; Path=/`;
 };
+const open = (options = {}) => new Page({
+  scripts: ALL, answers: { [CONFIG.consent]: take }, ...options, config: { provider: 'cookie', ...options.config },
+});
 const button = (page, what) => page.add('button', { 'data-metapixel-consent': what });
 const state = (page) => page.root.getAttribute('data-metapixel-consent');
 const choices = (page) => page.postsTo(CONFIG.consent).map((body) => body.choice);
@@ -65,7 +64,8 @@ test('grant: the server is told, then the page goes', async () => {
 test('the choice stays on this origin and outlives the page', async () => {
   const page = open();
   await page.click(button(page, 'grant'));
-  assert.deepEqual(plain(page.posts[0].request), { method: 'POST', mode: 'same-origin', keepalive: true });
+  const { signal, ...request } = page.posts[0].request;
+  assert.deepEqual(plain(request), { method: 'POST', mode: 'same-origin', keepalive: true });
 });
 
 test('deny: the server is told and nothing happens', async () => {
@@ -81,7 +81,7 @@ test('withdraw: events stop, the server is told, the cookies go', async () => {
   const server = page.answers[CONFIG.consent];
   page.answers[CONFIG.consent] = (body) => {
     silent = page.calls.some((call) => call[1] === 'revoke');
-    server(body);
+    server(body, {}, page);
   };
   await page.click(button(page, 'withdraw'));
   assert.deepEqual([silent, choices(page), state(page)], [true, ['withdrawn'], 'denied']);
@@ -146,9 +146,9 @@ test('of two choices the last one counts, whichever answer is faster', async () 
   const page = open();
   let release;
   const server = page.answers[CONFIG.consent];
-  page.answers[CONFIG.consent] = async (body) => {
+  page.answers[CONFIG.consent] = async (body, request) => {
     if (body.choice === 'granted') await new Promise((resolve) => (release = resolve));
-    server(body);
+    if (!request.signal.aborted) server(body, request, page);
   };
   await page.click(button(page, 'grant'));
   await page.click(button(page, 'deny'));
@@ -242,9 +242,9 @@ for (const no of ['deny', 'withdraw']) {
     const page = open();
     const waiting = [];
     const server = page.answers[CONFIG.consent];
-    page.answers[CONFIG.consent] = async (body) => {
+    page.answers[CONFIG.consent] = async (body, request) => {
       await new Promise((resolve) => waiting.push(resolve));
-      server(body);
+      if (!request.signal.aborted) server(body, request, page);
     };
     await page.click(button(page, 'grant'));
     await page.click(button(page, no));
@@ -261,24 +261,35 @@ for (const no of ['deny', 'withdraw']) {
   test(`... nor if the server does not take ${no}`, async () => {
     const page = open();
     let grant;
-    page.answers[CONFIG.consent] = async ({ choice }) => {
+    page.answers[CONFIG.consent] = async ({ choice }, { signal }) => {
       if (choice !== 'granted') return { status: 429 };
       await new Promise((resolve) => (grant = resolve));
-      page.jar.text = `metapixel_consent=granted.${PROOF}; Path=/`;
+      // A browser takes no cookie from an answer that was called back.
+      if (!signal.aborted) page.jar.text = `metapixel_consent=granted.${PROOF}; Path=/`;
     };
     await page.click(button(page, 'grant'));
     await page.click(button(page, no));
     grant();
     await settle();
-    assert.deepEqual([page.scripts, state(page)], [[], 'denied']);
+    // A first no that nobody took leaves the question open; a withdrawal holds all the same.
+    assert.deepEqual([page.scripts, state(page)], [[], no === 'deny' ? 'unknown' : 'denied']);
   });
 }
+
+test('a no calls the yes back that is on its way, and does not wait for its answer', async () => {
+  const page = open();
+  page.answers[CONFIG.consent] = ({ choice }) => (choice === 'granted' ? new Promise(() => {}) : { status: 204 });
+  page.click(button(page, 'grant'));
+  await page.click(button(page, 'withdraw'));
+  assert.deepEqual(choices(page), ['granted', 'withdrawn']);
+  assert.equal(page.posts[0].request.signal.aborted, true);
+});
 
 test('yes, no, yes: the last yes counts', async () => {
   const page = open();
   for (const what of ['grant', 'deny', 'grant']) page.click(button(page, what));
   await settle();
-  assert.deepEqual([choices(page), state(page), page.firedNames], [['granted', 'denied', 'granted'], 'granted', ['PageView']]);
+  assert.deepEqual([choices(page), state(page), page.firedNames], [['granted', 'withdrawn', 'granted'], 'granted', ['PageView']]);
 });
 
 test('a withdrawal and then a yes before the server answers: the page goes on', async () => {

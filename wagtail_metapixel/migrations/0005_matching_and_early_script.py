@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='metapixelsettings',
             name='load_before_consent',
-            field=models.BooleanField(db_default=False, default=False, help_text="Meta's script is loaded at once and told to wait; it is given no event before the visitor agrees. Only where no opt-in is needed: say why below.", verbose_name="load Meta's script before the answer"),
+            field=models.BooleanField(db_default=False, default=False, help_text="Meta's script is loaded at once and told to wait; it is given no event before the visitor agrees. Only with our own cookie, and where no opt-in is needed: say why below.", verbose_name="load Meta's script before the answer"),
         ),
         migrations.AlterField(
             model_name='metapixelsettings',

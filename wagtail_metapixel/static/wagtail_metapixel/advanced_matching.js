@@ -8,6 +8,8 @@
  *   begin(config, init): calls init(person) when that is known; at once, without a person, where there is none.
  *   keeps(work): true if it is not known yet; work() is called after init.
  *   hears(word): a "revoke" before init drops what was kept, and a later "grant" begins anew.
+ *   isStale(): true once whoever was named has signed out, or withdrawn, in this very document. Until the next load the
+ *     server alone tells, for init cannot be taken back.
  */
 (() => {
   'use strict';
@@ -45,6 +47,7 @@
     });
   };
 
+  let named = false; // init has named somebody
   let waiting; // what is kept until it is known who has signed in
   let anew; // what a withdrawal came before
 
@@ -57,6 +60,8 @@
     const go = (person) => {
       if (waiting !== kept) return; // withdrawn meanwhile
       waiting = anew = null;
+      if (api.consent?.read() === 'denied') return; // perhaps in another tab
+      named = Boolean(person);
       if (person) init(person);
       else init();
       kept.forEach((work) => work());
@@ -71,5 +76,8 @@
     else if (anew && !waiting) anew();
   };
 
-  api.matching = { ask, begin, keeps, hears };
+  let stale = false;
+  const isStale = () => (stale = stale || (named && !isMarked()));
+
+  api.matching = { ask, begin, keeps, hears, isStale };
 })();

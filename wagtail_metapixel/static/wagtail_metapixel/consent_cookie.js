@@ -25,6 +25,7 @@
   let asked; // the choice on its way
   let clicks = 0;
   let last = Promise.resolve();
+  let request; // what is on its way to the server
 
   const cookies = () => {
     try {
@@ -91,33 +92,46 @@
     });
   };
 
+  // Of a time when the cookies stood elsewhere: a no there would outvote the yes that the server has just taken.
+  const unsay = () => {
+    const yes = (cookies().match(/(?:^|; )metapixel_consent=(granted[^;]*)/) || [])[1];
+    if (!yes || !has('denied[^;]*')) return;
+    const { domain } = island();
+    if (api.cookies) api.cookies.clear('metapixel_consent');
+    else write('', 0);
+    write(yes, HALF_A_YEAR, domain);
+    if (stored() !== 'granted') write(yes, HALF_A_YEAR);
+  };
+
   const tell = async (choice, mine) => {
     if (choice === 'withdrawn' && told()) return true;
-    refuse(choice); // an earlier grant has been answered since
-    const { consent, domain } = island();
+    const { consent } = island();
     if (!consent) return false; // the site has not included our URLs
     try {
       const body = JSON.stringify({ choice });
-      const answer = await fetch(consent, { method: 'POST', body, mode: 'same-origin', keepalive: true });
+      const { signal } = request;
+      const answer = await fetch(consent, { method: 'POST', body, mode: 'same-origin', keepalive: true, signal });
       if (!answer.ok) return false; // the visitor's choice is not known to the server: the banner stays
     } catch (error) {
       return false;
     }
     if (mine !== clicks) return true; // the visitor has changed their mind
-    // The server's answer stands on the domain; an old no of this host would go before it.
-    if (domain && choice === 'granted') write('', 0);
+    if (choice === 'granted') unsay();
     answered = stored() ? 'unknown' : choice === 'granted' ? 'granted' : 'denied';
     return true;
   };
 
-  // One after the other: the last click counts, whichever answer is faster.
+  // The last click counts: what is on its way is called back, or its answer would overwrite that of this one, on
+  // the next page too.
   const choose = (choice) => {
     if (asked !== choice) {
       asked = choice;
       const mine = (clicks += 1);
+      if (request) request.abort();
+      request = new AbortController();
       refuse(choice);
       refresh();
-      last = last.then(() => tell(choice, mine)).then((heard) => {
+      last = tell(choice, mine).then((heard) => {
         if (mine === clicks) {
           asked = undefined;
           refresh();
@@ -129,7 +143,8 @@
   };
 
   const onClick = (event) => {
-    const element = event.target.closest && event.target.closest('[data-metapixel-consent]');
+    const [target] = event.composedPath ? event.composedPath() : [event.target];
+    const element = target.closest && target.closest('[data-metapixel-consent]');
     const button = element && BUTTONS.get(element.getAttribute('data-metapixel-consent'));
     if (!button) return;
     event.preventDefault(); // a link or a submit button stays on the page
@@ -147,7 +162,7 @@
   api.consent = { read, choose, watch: (callback) => watchers.push(callback) };
   shown = read();
   show(shown);
-  document.addEventListener('click', onClick);
+  document.addEventListener('click', onClick, true); // the page's own handlers may stop it on its way
   // Another tab may have answered; a page may return from the back/forward cache with an old answer.
   document.addEventListener('visibilitychange', refresh);
   document.addEventListener('prerenderingchange', refresh);

@@ -5,6 +5,7 @@
  *   script is loaded and before each post. fbp and fbc are null where there is none; domain is null where the
  *   cookies are host-only.
  * metapixel.cookies.forget(): deletes both.
+ * metapixel.cookies.clear(name): deletes a cookie wherever it stands: on this host, and on all its parent domains.
  *
  * Nothing is read or written before ensure() is called. Format: fb.<labels of the domain - 1>.<ms>.<payload>.
  * With "cookies": false in the config island ensure() only reads: making them is left to Meta's script.
@@ -119,5 +120,6 @@
         ? { fbp: valid('_fbp'), fbc: valid('_fbc'), domain: null }
         : { fbp: valid('_fbp') || store('_fbp', random()), fbc: fbc(), domain: ownDomain() },
     forget: () => ['_fbp', '_fbc'].forEach(forget),
+    clear: forget,
   };
 })();

@@ -107,6 +107,8 @@
 
   // "only" are the pixels named by an action event; a page event goes to those that want it.
   const fire = (name, params, id, only) => {
+    // Somebody else, or nobody, has signed in since init named one, which cannot be taken back.
+    if (api.matching?.isStale()) return;
     if (api.matching?.keeps(() => fire(name, params, id, only))) return;
     const verb = STANDARD.has(name) ? 'trackSingle' : 'trackSingleCustom';
     const wanting = pixels.filter((one) => (only ? only.includes(one.id) : !one.events || one.events.includes(name)));
@@ -119,22 +121,22 @@
 
   // Before Meta's script has come, what waits for it must not be told when it does.
   const drop = () => {
-    const kept = fbq.queue.filter(([verb]) => verb !== 'consent' && !verb.startsWith('track'));
+    const kept = fbq.queue.filter(([verb]) => !/^(consent|track)/.test(verb));
     fbq.queue.splice(0, Infinity, ['consent', 'revoke'], ...kept);
   };
 
   const consent = (word) => {
+    api.matching?.hears(word);
     if (ours && word === 'revoke' && !fbq.callMethod) drop();
     else if (ours) fbq('consent', word);
-    api.matching?.hears(word);
   };
 
   // Only where the owner stated that nobody has to opt in: nothing else of this file runs before a grant.
   const prepare = () => {
     try {
       const config = JSON.parse(document.querySelector('script#metapixel-config').textContent);
-      const told = api.consent?.read() || 'unknown';
-      const out = /(?:^|; )metapixel_off(?:=|;|$)/.test(document.cookie);
+      const told = api.consent.read();
+      const out = /(?:^|; )metapixel_(?:off(?:=|;|$)|consent=denied)/.test(document.cookie);
       const opted = navigator.globalPrivacyControl && config.gpc !== false;
       if (!config.early || told !== 'unknown' || out || opted || window.fbq) return;
       stub();

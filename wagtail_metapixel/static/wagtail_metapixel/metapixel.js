@@ -22,7 +22,7 @@
   const echoes = []; // the same of action events
   const listeners = new Set();
 
-  // Nothing may throw into the page or leave a rejected promise.
+  // Nothing may throw into the page.
   const safe = (work) => (...args) => {
     try {
       const result = work(...args);
@@ -31,10 +31,10 @@
   };
 
   const post = safe(async (name, data) => {
-    const body = JSON.stringify(data);
-    const go = (keepalive) => fetch(island[name], { method: 'POST', body, mode: 'same-origin', keepalive });
     if (!island[name]) return;
-    const answer = await go(true).catch(() => go());
+    const body = JSON.stringify(data);
+    // Once: it may have arrived.
+    const answer = await fetch(island[name], { method: 'POST', body, mode: 'same-origin', keepalive: true });
     return answer.status === 200 ? answer.json() : answer.ok;
   });
 
@@ -84,7 +84,7 @@
   const view = (fill) => {
     const one = { events: [], tickets: [], url: brief(location.href), referrer: brief(document.referrer) };
     fill((name, params, event) => one.events.push([name, params, { ...event, event_id: uuid() }]), one.tickets);
-    if (one.events.length + one.tickets.length) held.push(one);
+    if (one.events.length + one.tickets.length && held.push(one) > 50) held.shift();
   };
 
   const declare = (add, tickets) => {
@@ -121,10 +121,10 @@
       return;
     }
     take();
-    if (held.length) forget();
+    if (held.length || outbox.size) forget();
     held.length = echoes.length = 0;
     outbox.clear();
-    // Withdrawn in the tool, or on a page left too soon.
+    // Withdrawn in the tool, or on a page left.
     if (before === 'granted' || (before === 'unknown' && hasMeta())) revoke();
   };
 
@@ -216,7 +216,7 @@
   const take = () =>
     cookies().split('; ').forEach((pair) => {
       const [name, value] = pair.split('=');
-      if (!name.startsWith('metapixel_e_')) return;
+      if (!name.startsWith(config.echoes)) return;
       ['', '; Domain=' + (config.domain || '')].forEach((on) => (document.cookie = name + '=; Path=/; Max-Age=0' + on));
       decode(value);
     });
