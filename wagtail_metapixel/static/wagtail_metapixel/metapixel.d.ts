@@ -52,6 +52,7 @@ export interface Metapixel {
 
 declare global {
   interface Window {
-    metapixel?: Metapixel;
+    /** Before metapixel.js has run, and where it is blocked, some of it is missing: `metapixel?.track?.(...)`. */
+    metapixel?: Partial<Metapixel>;
   }
 }
