@@ -42,10 +42,10 @@ FLOORS: list[set[str]] = [
     {"visitor"},
     {"consent"},
     {"browser", "outbox", "graph_api", "injection", "limits", "signed_in"},
-    {"recording", "site_diagnostics", "echo_probe", "unanswered"},
+    {"recording", "site_diagnostics", "echo_probe", "unanswered", "door"},
     {
         "tracking", "collecting", "completing", "capturing", "delivery", "privacy",
-        "declarations", "door", "noscript",
+        "declarations", "noscript",
     },
     {
         "integrations", "templatetags", "jinja2tags", "middleware", "mixins", "views", "urls",

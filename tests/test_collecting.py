@@ -12,13 +12,13 @@ def declared(name="ViewContent", event_id="1" * 32, **custom_data):
     return collecting.Declared(event_name=name, event_id=event_id, custom_data=custom_data)
 
 
-def collect(site, items, *, person=None, pixel_failed=False, user_data=None):
+def collect(site, items, *, person=None, pixel_failed=False, **known):
     person = person or Visitor(
         site_pk=site.site_pk, host="testserver", url="http://testserver/shoes/", fbp=FBP
     )
     decision = consent.Decision(None, Choice.GRANTED, "proof", site.pixels)
     return collecting.collect(
-        items, person, decision, site, pixel_failed=pixel_failed, user_data=user_data
+        items, person._replace(**known), decision, site, pixel_failed=pixel_failed
     )
 
 
@@ -35,8 +35,8 @@ def test_page_events_of_a_view_are_one_insert(shop, django_assert_num_queries):
 
 
 def test_what_the_browser_tells_of_the_signed_in_stands_in_every_row(shop):
-    signed_in = {"em": ["a" * 64], "fbp": "not what the request said"}
-    collect(shop, [declared(), declared("PageView", "2" * 32)], user_data=signed_in)
+    signed_in = (("em", "a" * 64), ("fbp", "not what the request said"))
+    collect(shop, [declared(), declared("PageView", "2" * 32)], signed_in=signed_in)
     told_of = [told(row)[1] for row in OutboxEvent.objects.all()]
     assert told_of == [{"em": ["a" * 64], "fbp": FBP}] * 2
 

@@ -95,13 +95,6 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def clean_counters():
-    counters.clear()
-    yield
-    counters.clear()
-
-
 @pytest.fixture
 def site():
     PixelFactory()

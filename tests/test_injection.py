@@ -12,13 +12,6 @@ PAGE = b"<!doctype html><html><head><title>Tea</title></head><body></body></html
 MARKUP = "<script></script>"
 
 
-@pytest.fixture(autouse=True)
-def clean_counters():
-    counters.clear()
-    yield
-    counters.clear()
-
-
 def unasked():
     pytest.fail("The markup was asked for.")
 

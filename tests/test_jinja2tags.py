@@ -43,13 +43,6 @@ urlpatterns = [
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
 
-@pytest.fixture(autouse=True)
-def clean_counters():
-    counters.clear()
-    yield
-    counters.clear()
-
-
 @pytest.fixture
 def request_(db):
     """A request to a site with a pixel."""

@@ -3,7 +3,6 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.core.cache import cache
 from django.http import HttpResponse
 from django.template import engines
 from django.test import Client, RequestFactory
@@ -33,14 +32,6 @@ urlpatterns = [
 ]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
-
-
-@pytest.fixture(autouse=True)
-def clean_counters():
-    counters.clear()
-    cache.clear()
-    yield
-    counters.clear()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-from django.core.cache import cache
 from django.http import HttpResponse
 from django.template import Context, Template, TemplateSyntaxError, engines
 from django.test import Client, RequestFactory
@@ -51,14 +50,6 @@ urlpatterns = [
 ]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
-
-
-@pytest.fixture(autouse=True)
-def clean_counters():
-    counters.clear()
-    cache.clear()
-    yield
-    counters.clear()
 
 
 @pytest.fixture

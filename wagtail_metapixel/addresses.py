@@ -173,9 +173,8 @@ def _may_be_key(segment: str) -> bool:
 def _is_key_piece(piece: str) -> bool:
     if not piece.isalpha():
         return len(piece) >= _KEY_MIN
-    return len(piece) >= _KEY_LETTERS_MIN and sum(
-        map(_VOWELS.__contains__, piece)
-    ) < _KEY_VOWELS * len(piece)
+    vowels = sum(map(_VOWELS.__contains__, piece))
+    return len(piece) >= _KEY_LETTERS_MIN and vowels < _KEY_VOWELS * len(piece)
 
 
 def _is_secret(segment: str) -> bool:

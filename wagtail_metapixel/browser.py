@@ -86,7 +86,7 @@ def page_config(
         "pixels": [{"id": pixel.pixel_id, "events": _told_here(pixel)} for pixel in pixels],
         **{name: endpoint(name) for name in ("collect", "echo", "ticket", "consent")},
         **_consent_config(site),
-        "echoes": _echo_prefix(site, is_shared=bool(domain)),
+        "echoes": _echo_prefix(site if domain else None),
         "script": conf.script_url(),
         "page_view": True,
         "gpc": site.respect_gpc,
@@ -283,8 +283,7 @@ def _header(echo: list[dict[str, Any]]) -> str:
 def _set_cookies(response: HttpResponseBase, held: Capture) -> None:
     # Where the script is blocked, nobody takes the cookies away: they must not pile up until the
     # shop's server refuses the length of the headers.
-    is_shared = cookie_domain(held.host) is not None
-    prefix = _echo_prefix(held.site() if is_shared else None, is_shared=is_shared)
+    prefix = _echo_prefix(held.site() if cookie_domain(held.host) else None)
     waiting = (item for item in held.cookies.items() if item[0].startswith(prefix))
     used = sum(len(name) + len(value) for name, value in waiting)
     for copy in held.echo:
@@ -298,9 +297,12 @@ def _set_cookies(response: HttpResponseBase, held: Capture) -> None:
         set_echo_cookie(response, held, name, value)
 
 
-def _echo_prefix(site: SiteConfig | None, *, is_shared: bool) -> str:
-    # Another site below a shared domain is to leave them alone: they are for pixels it may not have.
-    return f"{SHARED_ECHO_PREFIX}{site.site_pk}_" if site and is_shared else ECHO_COOKIE_PREFIX
+def _echo_prefix(sharing: SiteConfig | None) -> str:
+    """Return how the names of echo cookies begin; ``sharing`` is a site on a shared domain.
+
+    Other sites below that domain are to leave them alone: they are for pixels these may not have.
+    """
+    return f"{SHARED_ECHO_PREFIX}{sharing.site_pk}_" if sharing else ECHO_COOKIE_PREFIX
 
 
 def set_echo_cookie(response: HttpResponseBase, held: Capture, name: str, value: str) -> None:
@@ -340,7 +342,8 @@ def set_cookie(
 ) -> None:
     """Set a cookie of ours for ``max_age`` seconds; every one of them goes through here.
 
-    ``None``: until the browser is closed. Scripts read it, so it is not ``HttpOnly``. ``domain`` is for where none is set for all.
+    ``None``: until the browser is closed. Scripts read it, so it is not ``HttpOnly``. ``domain`` is
+    for where none is set for all.
     """
     response.set_cookie(
         name,

@@ -29,18 +29,16 @@ def collect(
     site: SiteConfig,
     *,
     pixel_failed: bool,
-    user_data: Mapping[str, Any] | None = None,
     using: str | None = None,
 ) -> int:
     """Record the server half of page events in one INSERT; returns the number of rows.
 
     ``pixel_failed`` says that the browser could not load Meta's script: there is no twin then. A
-    pixel that browsers alone tell gets no row: its browser has just told it. ``user_data`` is what
-    that browser tells Meta of a signed-in visitor.
+    pixel that browsers alone tell gets no row: its browser has just told it.
     """
     if not any(pixel.on_server for pixel in decision.pixels):
         return 0
-    user_data = {**(user_data or {}), **person.user_data()}
+    user_data = person.user_data()
     if not matching.enough(user_data):
         for item in declared:
             recording.withheld(item.event_name, site, Reason.NO_IDENTIFIER)

@@ -297,8 +297,7 @@ def _choice(choices: frozenset[str]) -> Reader:
 
 
 def _text(raw: Any, _exponent: int, _problems: list[Problem]) -> str | None:
-    ordinary = type(raw) is str and raw.isascii() and raw.isprintable() and "@" not in raw
-    return raw.strip() or None if ordinary and len(raw) <= TEXT_MAX else _cleaned(raw)
+    return _cleaned(raw)
 
 
 def _count(raw: Any, _exponent: int, _problems: list[Problem]) -> int:

@@ -39,10 +39,11 @@ View = Callable[[HttpRequest], HttpResponse]
 class RefusedRequestError(Exception):
     """A request that is turned away, with its status and a word for the counters."""
 
-    def __init__(self, status: int, word: str) -> None:
+    def __init__(self, status: int, word: str, **headers: str) -> None:
         super().__init__(word)
         self.status = status
         self.word = word
+        self.headers = headers
 
 
 class Call(NamedTuple):
@@ -69,20 +70,28 @@ def door(answer: Callable[[Call], HttpResponse], *, is_choice: bool = False) -> 
     ``is_choice``: it takes a visitor's answer, which no traffic of others may keep out.
     """
 
+    @functools.wraps(answer)
+    def checked(request: HttpRequest) -> HttpResponse:
+        held = visitor.capture(request)
+        site = _own_site(held)
+        _same_origin(held)
+        within_limits(held, site, is_choice=is_choice)
+        return answer(Call(request, held, site, _body(request)))
+
+    return public(checked)
+
+
+def public(answer: View) -> View:
+    """Make a view of ``answer``, which may raise: ``no-store`` on the way out, never a 500."""
+
     @csrf_exempt
     @functools.wraps(answer)
     def view(request: HttpRequest) -> HttpResponse:
         try:
-            held = visitor.capture(request)
-            site = _own_site(held)
-            _same_origin(held)
-            _within_limits(held, site, is_choice=is_choice)
-            response = answer(Call(request, held, site, _body(request)))
+            response = answer(request)
         except RefusedRequestError as refused:
             counters.add(counters.Item(counters.REFUSED, refused.word))
-            response = HttpResponse(status=refused.status)
-            if refused.status == 405:
-                response["Allow"] = "POST"
+            response = HttpResponse(status=refused.status, headers=refused.headers)
         except Exception as error:  # noqa: BLE001 - a public address that never answers 500
             logger.error("%s failed: %s", answer.__name__, type(error).__name__)
             counters.add(counters.Item(counters.FAILED, type(error).__name__))
@@ -101,7 +110,7 @@ def door(answer: Callable[[Call], HttpResponse], *, is_choice: bool = False) -> 
 
 def _own_site(held: Capture) -> SiteConfig:
     if held.method != "POST":
-        raise RefusedRequestError(405, "not a POST")
+        raise RefusedRequestError(405, "not a POST", Allow="POST")
     site = held.site()
     if site is None:
         raise RefusedRequestError(404, "no site")
@@ -121,9 +130,12 @@ def _same_origin(held: Capture) -> None:
         raise RefusedRequestError(403, "another origin")
 
 
-def _within_limits(held: Capture, site: SiteConfig, *, is_choice: bool) -> None:
+def within_limits(
+    held: Capture, site: SiteConfig, *, is_choice: bool = False, status: int = 429
+) -> None:
+    """Raise :class:`RefusedRequestError` where an address or a site asks for too much."""
     if whose := limits.exceeded(held, site, is_choice=is_choice):
-        raise RefusedRequestError(429, f"too many requests of one {whose} in a minute")
+        raise RefusedRequestError(status, f"too many requests of one {whose} in a minute")
 
 
 def _is_own_origin(origin: str, held: Capture) -> bool:

@@ -48,9 +48,7 @@ def check_event_time(
     """
     problems: list[Problem] = []
     max_age = catalogue.MAX_AGE
-    if action_source == "website":
-        pass
-    elif refused := catalogue.action_source_problem(action_source):
+    if refused := catalogue.action_source_problem(action_source):
         problems.append(refused)
     else:
         max_age = catalogue.ACTION_SOURCES[action_source].max_age

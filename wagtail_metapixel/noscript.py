@@ -6,20 +6,15 @@ asked when a browser asks for it, and then the answer leads to Meta's image, or 
 
 from __future__ import annotations
 
-import logging
 from urllib.parse import urlencode, urlsplit
 
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.cache import patch_cache_control
-from django.views.decorators.csrf import csrf_exempt
 
-from wagtail_metapixel import browser, conf, consent, counters, limits, recording, visitor
+from wagtail_metapixel import browser, conf, consent, recording, visitor
 from wagtail_metapixel.consent import Choice
+from wagtail_metapixel.door import RefusedRequestError, public, within_limits
 from wagtail_metapixel.site_settings import SiteConfig
 from wagtail_metapixel.visitor import Capture
-
-logger = logging.getLogger("wagtail_metapixel")
 
 META_IMAGE = "https://www.facebook.com/tr"
 EVENT = "PageView"
@@ -29,32 +24,15 @@ _METHODS = ("GET", "HEAD")
 _ACCEPTED = {"Sec-Fetch-Site": ("", "same-origin"), "Sec-Fetch-Dest": ("", "image")}
 
 
-@csrf_exempt
-@transaction.non_atomic_requests
+@public
 def image(request: HttpRequest) -> HttpResponse:
     """Answer 302 to Meta's image where the gate says yes, else 204.
 
     Never a cookie, never stored, never a 500, and never a way to another host than Meta's.
     """
-    try:
-        response = _answer(request)
-    except Exception as error:  # noqa: BLE001 - a public address that never answers 500
-        logger.error("The image failed: %s", type(error).__name__)
-        counters.add(counters.Item(counters.FAILED, type(error).__name__))
-        response = HttpResponse(status=204)
-    patch_cache_control(response, private=True, no_store=True)
-    return response
-
-
-# Cached pages are for strangers too.
-image.login_required = False  # type: ignore[attr-defined]
-
-
-def _answer(request: HttpRequest) -> HttpResponse:
     held = visitor.capture(request)
     if held.method not in _METHODS:
-        counters.add(counters.Item(counters.REFUSED, "not a GET"))
-        return HttpResponse(status=405, headers={"Allow": ", ".join(_METHODS)})
+        raise RefusedRequestError(405, "not a GET", Allow=", ".join(_METHODS))
     site = held.site()
     pixel_id = _pixel_id(request, held, site) if site and _is_for_a_page(held) else ""
     if site is None or not pixel_id:
@@ -67,18 +45,14 @@ def _answer(request: HttpRequest) -> HttpResponse:
 
 def _is_for_a_page(held: Capture) -> bool:
     if any(held.header(name) not in accepted for name, accepted in _ACCEPTED.items()):
-        counters.add(counters.Item(counters.REFUSED, "another origin"))
-        return False
+        raise RefusedRequestError(204, "another origin")
     # Nobody has looked at a page that the browser only fetched in case.
     return "prefetch" not in held.header("Sec-Purpose")
 
 
 def _pixel_id(request: HttpRequest, held: Capture, site: SiteConfig) -> str:
     """Return the pixel that hears of this view, ``""`` when none does."""
-    if whose := limits.exceeded(held, site):
-        reason = f"too many requests of one {whose} in a minute"
-        counters.add(counters.Item(counters.REFUSED, reason))
-        return ""
+    within_limits(held, site, status=204)
     decision = consent.decide(site, EVENT, held=held)
     if decision.reason:
         recording.withheld(EVENT, site, decision.reason)

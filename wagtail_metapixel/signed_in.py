@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from wagtail_metapixel import conf, counters, keys, matching
 from wagtail_metapixel.savepoints import savepoint_if_inside
 from wagtail_metapixel.site_settings import SiteConfig, current
-from wagtail_metapixel.visitor import USER_COOKIE, capture
+from wagtail_metapixel.visitor import USER_COOKIE, Visitor, capture
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -35,6 +35,12 @@ def user_data(request: HttpRequest, site: SiteConfig) -> dict[str, Any]:
         held = _read(request, site)
         setattr(request, _HELD, held)
     return dict(held)
+
+
+def with_account(person: Visitor, request: HttpRequest, site: SiteConfig) -> Visitor:
+    """Return ``person`` with what may be told of the account that ``request`` has signed in."""
+    account = user_data(request, site)
+    return person._replace(signed_in=tuple((key, told[0]) for key, told in account.items()))
 
 
 _HELD = "_metapixel_signed_in"

@@ -292,8 +292,7 @@ def _keep_unanswered(
 
 def _person(request: HttpRequest, held: Capture, site: SiteConfig, decision: Decision) -> Visitor:
     person = visitors.read(held, site, consent=decision.choice, consent_proof=decision.proof)
-    account = signed_in.user_data(request, site)
-    return person._replace(signed_in=tuple((key, told[0]) for key, told in account.items()))
+    return signed_in.with_account(person, request, site)
 
 
 def _event(

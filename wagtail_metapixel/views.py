@@ -64,7 +64,7 @@ _DOMAIN = re.compile(r"[a-z0-9.-]{1,253}")
 @door
 def collect(call: Call) -> HttpResponse:
     """Record the page events of one view and keep the first-party ids alive."""
-    _request, held, site, body = call
+    request, held, site, body = call
     told = body.get("events")
     if not isinstance(told, list) or not 1 <= len(told) <= EVENTS_MAX:
         raise RefusedRequestError(400, "collect: no events")
@@ -92,14 +92,8 @@ def collect(call: Call) -> HttpResponse:
     ]
     if wanted:
         failed = body.get("pixel") == "failed"
-        collecting.collect(
-            wanted,
-            person,
-            decision,
-            site,
-            pixel_failed=failed,
-            user_data=signed_in.user_data(call.request, call.site),
-        )
+        known = signed_in.with_account(person, request, site)
+        collecting.collect(wanted, known, decision, site, pixel_failed=failed)
     _keep_meta_cookies(response, call, person)
     return response
 

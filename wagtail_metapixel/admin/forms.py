@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django import forms
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from modelcluster.forms import BaseChildFormSet
@@ -138,6 +139,9 @@ def _host(line: str) -> str:
     return ascii_name if re.fullmatch(_HOST, ascii_name) else ""
 
 
+_MATCHING = MetaPixelSettings._meta.get_field("browser_matching")
+
+
 class MetaPixelSettingsForm(WagtailAdminModelForm):
     """The settings of a site. Consent "not required" needs the owner's word for it."""
 
@@ -145,11 +149,7 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
         css: ClassVar = {"all": ("wagtail_metapixel/admin.css",)}
 
     browser_matching = MatchingFieldsField(
-        label=_("Fields told by the browser"),
-        help_text=_(
-            "Of visitors who are signed in and gave their consent: tells these as SHA-256 hashes, "
-            "in the browser and from the server. None ticked tells none."
-        ),
+        label=capfirst(_MATCHING.verbose_name), help_text=_MATCHING.help_text
     )
 
     def clean(self) -> dict[str, Any]:
