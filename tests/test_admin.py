@@ -202,6 +202,12 @@ def test_a_browser_is_asked_not_to_fill_in_a_password_of_its_own(admin_client, p
     )
 
 
+def test_removing_a_token_is_offered_only_where_one_is_stored(admin_client, pixel):
+    tree = BeautifulSoup(html_of(admin_client, pixel.settings.site), "html.parser")
+    offered = [field["name"] for field in tree.select("input[name$=clear_access_token]")]
+    assert offered == ["pixels-0-clear_access_token"]  # and not in the empty row for a new pixel
+
+
 def test_a_token_fixed_by_the_deployment_cannot_be_changed_here(admin_client, pixel, settings):
     settings.WAGTAIL_METAPIXEL = {"ACCESS_TOKENS": {PIXEL_ID: "fixed-by-deployment"}}
     site = pixel.settings.site
@@ -357,6 +363,12 @@ def test_not_required_wants_the_owners_word_for_it(statement):
 def test_loading_before_the_answer_wants_the_owners_word_for_it():
     data = form(load_before_consent="on", consent_statement=" ")
     assert complaints(data) == "Say why Meta's script may be loaded before the visitor agrees."
+
+
+@pytest.mark.parametrize("tool", ["cookiebot", "not_required"])
+def test_loading_before_the_answer_is_refused_where_it_would_do_nothing(tool):
+    data = form(consent_provider=tool, load_before_consent="on", consent_statement="Firms only.")
+    assert complaints(data) == "Only with a banner of this site, through our own cookie."
 
 
 def test_loading_before_the_answer_is_kept_with_it(admin_client, site):

@@ -23,9 +23,17 @@ def test_all_mistakes_are_found_the_unknown_names_first(settings):
 
 
 @pytest.mark.parametrize(
-    "path", ["tests.no_such_module.f", "..x", ".x", "tests.breaks_on_import.f"]
+    ("path", "why"),
+    [
+        ("tests.no_such_module.f", "importing it raised ModuleNotFoundError"),
+        ("tests.factories.no_such_function", "importing it raised ImportError"),
+        ("..x", "importing it raised"),
+        (".x", "importing it raised"),
+        ("tests.breaks_on_import.f", "importing it raised ZeroDivisionError"),
+        ("os.sep", "what is there cannot be called"),
+    ],
 )
-def test_a_function_that_cannot_be_imported_is_a_mistake_and_no_crash(settings, monkeypatch, path):
+def test_a_function_that_cannot_be_had_is_a_mistake_that_says_why(settings, monkeypatch, path, why):
     def fail(_path):
         raise ZeroDivisionError
 
@@ -34,6 +42,7 @@ def test_a_function_that_cannot_be_imported_is_a_mistake_and_no_crash(settings, 
     settings.WAGTAIL_METAPIXEL = {"CONSENT_PROVIDER": path}
     (mistake,) = deployment.mistakes()
     assert "CONSENT_PROVIDER" in mistake.fact
+    assert f"; {why}" in mistake.fact
 
 
 def test_a_name_that_is_no_text_is_a_mistake_and_no_crash(settings):

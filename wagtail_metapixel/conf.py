@@ -226,12 +226,14 @@ def function(name: str) -> Callable[..., Any] | None:
     path = str(get(name))
     if not path:
         return None
+    rule = f'{SETTING}["{name}"] has to be the dotted path of a function'
     try:
         found = import_string(path)
-    except Exception:  # noqa: BLE001 - the module may raise what it likes
-        found = None
+    except Exception as error:  # noqa: BLE001 - the module may raise what it likes
+        raised = type(error).__name__
+        raise ConfigurationError(f"{rule}; importing it raised {raised}.") from None
     if not callable(found):
-        raise ConfigurationError(f'{SETTING}["{name}"] has to be the dotted path of a function.')
+        raise ConfigurationError(f"{rule}; what is there cannot be called.")
     return cast(Callable[..., Any], found)
 
 

@@ -97,6 +97,8 @@ class MetaPixelForm(WagtailAdminModelForm):
             field.help_text = _(
                 "From Events Manager > Settings > Conversions API. Not needed for browser only."
             )
+        if not self.instance.access_token_encrypted:
+            del self.fields["clear_access_token"]  # there is nothing to remove
 
     def clean_pixel_id(self) -> str:
         """Accept an id with blanks around it."""
@@ -191,6 +193,8 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
 
 def _consent_complaints(cleaned: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     provider = cleaned.get("consent_provider")
+    if cleaned.get("load_before_consent") and provider != ConsentProvider.COOKIE:
+        yield "load_before_consent", _("Only with a banner of this site, through our own cookie.")
     # Empty is the tool's usual one; a name that failed its own rule has a complaint already.
     category = cleaned.get("consent_category") or ""
     if category and provider not in USUAL_CATEGORIES:
