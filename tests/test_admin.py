@@ -14,7 +14,7 @@ from wagtail.models import ModelLogEntry, Revision
 from wagtail.test.utils.form_data import inline_formset, nested_form_data
 
 from tests.factories import PIXEL_ID, TOKEN, PixelFactory, SettingsFactory, SiteFactory
-from wagtail_metapixel import outbox, site_settings
+from wagtail_metapixel import datasets, site_settings
 from wagtail_metapixel.choices import MatchingField
 from wagtail_metapixel.models import Dataset, MetaPixel, MetaPixelSettings
 
@@ -466,7 +466,7 @@ def test_saving_ends_the_pause_of_the_pixels_of_this_site_only(
         pixel_id="22222", settings=SettingsFactory(site=SiteFactory(hostname="other.example"))
     )
     for paused in (pixel, other):
-        outbox.pause(paused.pixel_id, 3600, "access", using="default")
+        datasets.pause(paused.pixel_id, 3600, "access", using="default")
     with django_capture_on_commit_callbacks(execute=True):
         saves(admin_client, pixel.settings.site, form(stored(pixel), initial=1))
         assert not Dataset.objects.filter(paused_until=None).exists(), "not before the commit"
@@ -475,11 +475,11 @@ def test_saving_ends_the_pause_of_the_pixels_of_this_site_only(
 
 
 def test_a_pixel_saved_by_code_ends_its_pause_too(pixel, django_capture_on_commit_callbacks):
-    outbox.pause(PIXEL_ID, 3600, "access", using="default")
+    datasets.pause(PIXEL_ID, 3600, "access", using="default")
     with django_capture_on_commit_callbacks(execute=True):
         pixel.settings.save()
     assert Dataset.objects.get().paused_until is None
-    outbox.pause(PIXEL_ID, 3600, "access", using="default")
+    datasets.pause(PIXEL_ID, 3600, "access", using="default")
     with django_capture_on_commit_callbacks(execute=True):
         pixel.save()
     assert Dataset.objects.get().paused_until is None
@@ -491,7 +491,7 @@ def test_a_pause_that_cannot_be_ended_costs_no_setting(
     def fail(*args, **kwargs):
         raise RuntimeError
 
-    monkeypatch.setattr(outbox, "resume", fail)
+    monkeypatch.setattr(datasets, "resume", fail)
     pixel.hosts = "new.example"
     with django_capture_on_commit_callbacks(execute=True):
         pixel.save()

@@ -39,9 +39,9 @@ FLOORS: list[set[str]] = [
     },
     {"models", "diagnosis", "finders"},
     {"site_settings", "counters", "linter"},
-    {"visitor"},
-    {"consent"},
-    {"browser", "outbox", "graph_api", "injection", "limits", "signed_in"},
+    {"visitor", "database_time"},
+    {"consent", "datasets"},
+    {"browser", "outbox", "claims", "graph_api", "injection", "limits", "signed_in"},
     {"recording", "site_diagnostics", "echo_probe", "unanswered", "door"},
     {
         "tracking", "collecting", "completing", "capturing", "delivery", "privacy",

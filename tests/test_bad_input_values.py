@@ -22,7 +22,7 @@ from wagtail.models import Site
 
 from tests.factories import PixelFactory, SettingsFactory, SiteFactory
 from tests.visits import PAID, PERSON, ask, counted, order, told
-from wagtail_metapixel import catalogue, outbox, payloads, site_settings
+from wagtail_metapixel import catalogue, claims, payloads, site_settings
 from wagtail_metapixel.custom_data import build_custom_data
 from wagtail_metapixel.events import check_event_id, check_event_time
 from wagtail_metapixel.exceptions import EventError
@@ -328,7 +328,7 @@ def test_26_the_same_fact_with_another_value_waits_for_the_first(shop):
 
 
 def _goes(rows):
-    duplicates, waiting = outbox.decide_keys(rows, using="default")
+    duplicates, waiting = claims.decide_keys(rows, using="default")
     return [row for row in rows if row not in [*duplicates, *waiting]]
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from wagtail.models import Locale
 
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
-from wagtail_metapixel import graph_api, outbox, site_settings, visitor
+from wagtail_metapixel import claims, datasets, graph_api, site_settings, visitor
 from wagtail_metapixel.delivery import deliver_due
 from wagtail_metapixel.models import OutboxEvent, State, VisitorRecord
 from wagtail_metapixel.sandbox.server import SandboxServer
@@ -127,7 +127,7 @@ def test_order_told_in_two_open_transactions_is_sent_once(shop, sandbox):
 
 def assert_one_was_sent(sandbox):
     for _ in range(2):
-        OutboxEvent.objects.update(due_at=timezone.now() - outbox.LEASE)
+        OutboxEvent.objects.update(due_at=timezone.now() - claims.LEASE)
         deliver_due()
     assert sorted(OutboxEvent.objects.values_list("state", flat=True)) == ["duplicate", "sent"]
     assert [event["counts"]["server"] for event in sandbox.events()] == [1]
@@ -148,7 +148,7 @@ def test_delivery_neither_sees_nor_waits_for_an_order_that_is_not_committed(shop
 
 def test_workers_that_claim_at_once_never_share_a_row():
     OutboxEvent.objects.bulk_create(OutboxEventFactory.build_batch(60))
-    batches = at_once(lambda limit: outbox.claim(limit, using=USING), 7, 11, 13, 40)
+    batches = at_once(lambda limit: claims.claim(limit, using=USING), 7, 11, 13, 40)
     claimed = [row.pk for _token, rows in batches for row in rows]
     assert len(claimed) == len(set(claimed)) == 60
     for token, rows in batches:
@@ -159,8 +159,8 @@ def test_workers_that_claim_at_once_never_share_a_row():
 def test_claim_steps_over_rows_that_another_is_just_claiming():
     OutboxEventFactory.create_batch(4)
     with transaction.atomic():
-        _, mine = outbox.claim(2, using=USING)
-        [(_, theirs)] = at_once(lambda limit: outbox.claim(limit, using=USING), 4)
+        _, mine = claims.claim(2, using=USING)
+        [(_, theirs)] = at_once(lambda limit: claims.claim(limit, using=USING), 4)
     assert len(mine) == len(theirs) == 2
     assert not {row.pk for row in mine} & {row.pk for row in theirs}
 
@@ -183,12 +183,12 @@ def test_of_two_workers_with_rows_of_one_key_one_goes_and_the_other_waits():
     rows = OutboxEventFactory.create_batch(2, **FACT)
 
     def decide(row):
-        duplicates, waiting = outbox.decide_keys([row], using=USING)
+        duplicates, waiting = claims.decide_keys([row], using=USING)
         return len(duplicates), len(waiting)
 
     assert sorted(at_once(decide, *rows)) == [(0, 0), (0, 1)]
 
 
 def test_workers_that_pause_one_pixel_at_once_make_one_dataset():
-    at_once(lambda reason: outbox.pause(PIXEL_ID, 60, reason, using=USING), *"abcd")
-    assert outbox.failures(PIXEL_ID, using=USING) == 4
+    at_once(lambda reason: datasets.pause(PIXEL_ID, 60, reason, using=USING), *"abcd")
+    assert datasets.failures(PIXEL_ID, using=USING) == 4

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
-from wagtail_metapixel import counters, delivery, graph_api, outbox, signals
+from wagtail_metapixel import claims, counters, datasets, delivery, graph_api, signals
 from wagtail_metapixel.delivery import Backoff, deliver_due
 from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
 from wagtail_metapixel.sandbox.server import SandboxServer
@@ -235,7 +235,7 @@ def test_paused_pixel_asks_nothing_until_it_is_resumed(sandbox):
     deliver_due()
     assert deliver_due().claimed == 0
     assert len(sandbox.requests) == 1
-    outbox.resume(PIXEL_ID, using="default")
+    datasets.resume(PIXEL_ID, using="default")
     assert dict(deliver_due().by_state) == {"sent": 3}
 
 
@@ -264,7 +264,7 @@ def test_pixel_without_a_token_waits_and_says_so(sandbox, settings):
 
 def test_after_a_pause_one_row_proves_the_pixel_before_the_others_follow(sandbox):
     rows = OutboxEventFactory.create_batch(5)
-    outbox.pause(PIXEL_ID, -1, "token", using="default")
+    datasets.pause(PIXEL_ID, -1, "token", using="default")
     summary = deliver_due()
     assert (summary.claimed, summary.released) == (5, 4)
     assert [sent_ids(request) for request in sandbox.requests] == [[rows[0].event_id]]
@@ -273,7 +273,7 @@ def test_after_a_pause_one_row_proves_the_pixel_before_the_others_follow(sandbox
 
 def test_probe_that_fails_pauses_again(sandbox):
     OutboxEventFactory.create_batch(5)
-    outbox.pause(PIXEL_ID, -1, "token", using="default")
+    datasets.pause(PIXEL_ID, -1, "token", using="default")
     sandbox.misbehave("expired_token")
     deliver_due()
     assert dataset().paused_until > timezone.now() + timedelta(minutes=4)
@@ -572,7 +572,7 @@ def steal(pixel_id):
     """Let another worker take the rows of a pixel, as if our lease had ended."""
     rows = OutboxEvent.objects.filter(pixel_id=pixel_id)
     rows.update(leased_until=timezone.now() - timedelta(seconds=1))
-    outbox.claim(100, using="default", only=[pixel_id])
+    claims.claim(100, using="default", only=[pixel_id])
 
 
 def test_rows_lost_on_the_way_are_not_sent(sandbox, slow_worker, during_request):

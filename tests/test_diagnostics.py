@@ -18,6 +18,7 @@ from tests.factories import (
 from wagtail_metapixel import (
     conf,
     counters,
+    datasets,
     diagnostics,
     graph_api,
     outbox,
@@ -469,7 +470,7 @@ def test_who_tells_the_events_of_a_pixel_is_told(mode, told):
 
 def test_a_pixel_that_the_server_tells_nothing_needs_no_token():
     PixelFactory(mode="browser", token="")
-    outbox.pause(PIXEL_ID, 600, "No access token.", using="default")
+    datasets.pause(PIXEL_ID, 600, "No access token.", using="default")
     assert problems() == []
 
 
@@ -492,7 +493,7 @@ def test_a_token_that_no_key_opens_is_a_problem_of_its_own(settings):
 
 def test_a_pause_tells_its_reason():
     PixelFactory()
-    outbox.pause(PIXEL_ID, 3600, "Error validating access token", using="default")
+    datasets.pause(PIXEL_ID, 3600, "Error validating access token", using="default")
     finding = one("Sending is paused: Error validating access token")
     assert finding.level is Level.PROBLEM
 

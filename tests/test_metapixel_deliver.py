@@ -20,7 +20,7 @@ from django.db import (
 )
 
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
-from wagtail_metapixel import counters, delivery, graph_api, outbox
+from wagtail_metapixel import counters, datasets, delivery, graph_api
 from wagtail_metapixel.delivery import Summary
 from wagtail_metapixel.management.commands.metapixel_deliver import Command
 from wagtail_metapixel.models import Counter, OutboxEvent, State
@@ -109,7 +109,7 @@ def test_once_fails_without_a_token(sandbox, settings):
 @pytest.mark.django_db
 def test_once_after_a_pause_proves_the_pixel_and_then_sends_the_rest(sandbox):
     OutboxEventFactory.create_batch(4)
-    outbox.pause(PIXEL_ID, -1, "token", using="default")
+    datasets.pause(PIXEL_ID, -1, "token", using="default")
     assert deliver("--once")[1] == 0
     assert set(states()) == {State.SENT}
 

@@ -9,7 +9,7 @@ from django.test import Client
 
 from tests.factories import PIXEL_ID, OutboxEventFactory, PixelFactory
 from tests.visits import AGENT, CART, COOKIES, FBP, PAID, PERSON, ask, change, counted, echo, told
-from wagtail_metapixel import collecting, consent, keys, outbox, recording, site_settings
+from wagtail_metapixel import claims, collecting, consent, keys, recording, site_settings
 from wagtail_metapixel.choices import PixelMode
 from wagtail_metapixel.consent import Choice
 from wagtail_metapixel.event_options import COUNTRY, LDU, STATE
@@ -123,7 +123,7 @@ def test_of_two_signals_for_a_pixel_without_a_browser_the_one_with_a_limit_speak
     fact = {"keyed": True, "event_name": "Purchase", "event_id": "f" * 32}
     free = OutboxEventFactory(**fact, twin=Twin.PIXEL)
     limited = OutboxEventFactory(**fact, twin=Twin.NO)
-    _duplicates, waiting = outbox.decide_keys([free, limited], using="default")
+    _duplicates, waiting = claims.decide_keys([free, limited], using="default")
     assert waiting == [free]
 
 
@@ -145,7 +145,7 @@ def test_an_event_of_a_pixel_without_a_server_is_handed_over_and_never_sent(mode
     row = OutboxEvent.objects.get()
     assert (row.state, row.twin, row.reason) == (State.BROWSER, Twin.MAYBE, "")
     assert (bytes(row.user_data), row.final_at is None) == (b"{}", False)
-    assert outbox.claim(10, using="default")[1] == []
+    assert claims.claim(10, using="default")[1] == []
     [copy] = post("echo", {"ids": [found.event_id]}).json()["events"]
     assert (copy["x"], copy["p"]["value"]) == ([PIXEL_ID], 50)
     assert post_ticket(site, found.event_id).status_code == 204  # told with the response
@@ -169,7 +169,7 @@ def test_beside_it_a_pixel_with_a_server_is_sent(modes, tracked):
         OTHER: (State.PENDING, Twin.MAYBE),
     }
     assert named == [PIXEL_ID, OTHER]
-    [sent] = outbox.claim(10, using="default")[1]
+    [sent] = claims.claim(10, using="default")[1]
     assert (sent.pixel_id, told(sent)[1]["fbp"]) == (OTHER, FBP)
 
 

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from tests.factories import OutboxEventFactory, PixelFactory
-from wagtail_metapixel import outbox, privacy, site_settings, visitor
+from wagtail_metapixel import claims, privacy, site_settings, visitor
 from wagtail_metapixel.models import ConsentProof, VisitorRecord, Withdrawal
 from wagtail_metapixel.visitor import Visitor
 
@@ -65,7 +65,7 @@ def test_what_waits_of_the_person_is_stopped_and_of_others_is_not(site):
     privacy.withdraw(someone)
     after = OutboxEventFactory(digests=digest_of[someone])
     rows = [before, others, unknown, after]
-    assert outbox.withdrawn(rows, using="default") == [before]
+    assert claims.withdrawn(rows, using="default") == [before]
 
 
 def test_what_was_kept_with_carts_and_orders_is_forgotten(site):

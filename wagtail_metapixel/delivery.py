@@ -19,7 +19,17 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from wagtail_metapixel import conf, counters, graph_api, outbox, payloads, signals, site_settings
+from wagtail_metapixel import (
+    claims,
+    conf,
+    counters,
+    datasets,
+    graph_api,
+    outbox,
+    payloads,
+    signals,
+    site_settings,
+)
 from wagtail_metapixel.catalogue import MAX_EVENTS_PER_REQUEST
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import OutboxEvent, State
@@ -91,22 +101,22 @@ class _Batch:
         self._renewed_at = time.monotonic()
 
     def take(self, limit: int, only: Collection[str]) -> None:
-        self.token, self.rows = outbox.claim(limit, using=self.using, only=only)
+        self.token, self.rows = claims.claim(limit, using=self.using, only=only)
         self.summary.claimed = len(self.rows)
         self._renewed_at = time.monotonic()
         unknown = [row for row in self.rows if row.payload_version > payloads.VERSION]
         self._release(unknown, timedelta(minutes=10), "Written by a newer version of the package.")
-        self._finish(outbox.withdrawn(self.rows, using=self.using), State.WITHDRAWN, "")
+        self._finish(claims.withdrawn(self.rows, using=self.using), State.WITHDRAWN, "")
         self._expire()
         for reason, rows in self._closed().items():
             self._release(rows, OFF_WAIT, reason)
-        duplicates, waiting = outbox.decide_keys(self.rows, using=self.using)
+        duplicates, waiting = claims.decide_keys(self.rows, using=self.using)
         self._finish_duplicates(duplicates)
         self._release(waiting, KEY_WAIT, "")
         self._keep_one_of_each_key()
 
     def _finish_duplicates(self, rows: Sequence[OutboxEvent]) -> None:
-        contrary = outbox.contradictions(rows, using=self.using)
+        contrary = claims.contradictions(rows, using=self.using)
         for row in contrary:
             told = f"{row.event_name}: one key was told with different parameters"
             counters.add(counters.Item(counters.DIAGNOSTIC, told, row.event_name, row.site_pk))
@@ -123,7 +133,7 @@ class _Batch:
         groups: dict[tuple[str, str], list[OutboxEvent]] = defaultdict(list)
         for row in self.rows:
             groups[row.pixel_id, row.test_event_code].append(row)
-        probing = outbox.probing({pixel for pixel, _code in groups}, using=self.using)
+        probing = datasets.probing({pixel for pixel, _code in groups}, using=self.using)
         for (pixel_id, _code), rows in groups.items():
             if pixel_id in probing:
                 self._release(rows[1:], timedelta(0), "")
@@ -158,7 +168,7 @@ class _Batch:
         """Write down an answer; return whether the rest of the group may still be sent."""
         pixel_id = rows[0].pixel_id
         if answer.kind is Kind.ACCEPTED:
-            outbox.resume(pixel_id, using=self.using, accepted=True)
+            datasets.resume(pixel_id, using=self.using, accepted=True)
             self._finish(rows, State.SENT, "", answer.trace_id)
             return True
         self.summary.messages.append(f"{pixel_id}: {answer.message}")
@@ -176,15 +186,15 @@ class _Batch:
 
     def _retry(self, rows: list[OutboxEvent], answer: Answer) -> None:
         unknown = answer.kind is Kind.UNKNOWN
-        failures = outbox.failures(rows[0].pixel_id, using=self.using)
+        failures = datasets.failures(rows[0].pixel_id, using=self.using)
         wait = BACKOFF.seconds(failures)
-        outbox.pause(rows[0].pixel_id, wait, answer.message, using=self.using)
+        datasets.pause(rows[0].pixel_id, wait, answer.message, using=self.using)
         self._release(rows, timedelta(seconds=wait), answer.message, charged=True, unknown=unknown)
 
     def _pause(
         self, rows: list[OutboxEvent], reason: str, seconds: float = ACCESS_PAUSE_SECONDS
     ) -> None:
-        outbox.pause(rows[0].pixel_id, seconds, reason, using=self.using)
+        datasets.pause(rows[0].pixel_id, seconds, reason, using=self.using)
         self._release(rows, timedelta(0), reason)
 
     # Checks before sending
@@ -234,7 +244,7 @@ class _Batch:
     def _still_ours(self, rows: list[OutboxEvent]) -> list[OutboxEvent]:
         if time.monotonic() - self._renewed_at > RENEW_AFTER_SECONDS:
             self._renewed_at = time.monotonic()
-            held = outbox.renew(self.token, using=self.using)
+            held = claims.renew(self.token, using=self.using)
             self.rows = [row for row in self.rows if row.pk in held]
             self._expire()
         left = {row.pk for row in self.rows}
@@ -255,7 +265,7 @@ class _Batch:
     ) -> None:
         if not rows:
             return
-        ours = outbox.finish(
+        ours = claims.finish(
             rows, self.token, state, using=self.using, reason=reason, trace_id=trace_id
         )
         self.summary.by_state[state] += len(ours)
@@ -274,7 +284,7 @@ class _Batch:
     ) -> None:
         if not rows:
             return
-        self.summary.released += outbox.release(
+        self.summary.released += claims.release(
             rows,
             self.token,
             using=self.using,

@@ -157,19 +157,8 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
     def clean(self) -> dict[str, Any]:
         """Ask for the statement, and fill empty hosts with the site's own."""
         cleaned: dict[str, Any] = super().clean()
-        for field, complaint in _consent_complaints(cleaned):
+        for field, complaint in (*_consent_complaints(cleaned), *_statement_complaints(cleaned)):
             self.add_error(field, complaint)
-        not_required = cleaned.get("consent_provider") == ConsentProvider.NOT_REQUIRED
-        if not cleaned.get("consent_statement", "").strip():
-            if not_required:
-                self.add_error(
-                    "consent_statement", _("Say why visitors of this site need not be asked.")
-                )
-            elif cleaned.get("load_before_consent"):
-                self.add_error(
-                    "consent_statement",
-                    _("Say why Meta's script may be loaded before the visitor agrees."),
-                )
         by_attribute = cleaned.get("content_id_scheme") == ContentIdScheme.ATTRIBUTE
         # A name that failed its own rule has a complaint already.
         if by_attribute and cleaned.get("content_id_attribute") == "":
@@ -193,8 +182,6 @@ class MetaPixelSettingsForm(WagtailAdminModelForm):
 
 def _consent_complaints(cleaned: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     provider = cleaned.get("consent_provider")
-    if cleaned.get("load_before_consent") and provider != ConsentProvider.COOKIE:
-        yield "load_before_consent", _("Only with a banner of this site, through our own cookie.")
     # Empty is the tool's usual one; a name that failed its own rule has a complaint already.
     category = cleaned.get("consent_category") or ""
     if category and provider not in USUAL_CATEGORIES:
@@ -227,6 +214,22 @@ def _consent_complaints(cleaned: Mapping[str, Any]) -> Iterable[tuple[str, Any]]
         for name in _TCF_NUMBERS:
             if cleaned.get(name) is not None:
                 yield name, _("Only for IAB TCF v2.")
+
+
+def _statement_complaints(cleaned: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    provider = cleaned.get("consent_provider")
+    is_early = cleaned.get("load_before_consent")
+    if is_early and provider != ConsentProvider.COOKIE:
+        yield "load_before_consent", _("Only with a banner of this site, through our own cookie.")
+    if cleaned.get("consent_statement", "").strip():
+        return
+    if provider == ConsentProvider.NOT_REQUIRED:
+        yield "consent_statement", _("Say why visitors of this site need not be asked.")
+    elif is_early:
+        yield (
+            "consent_statement",
+            _("Say why Meta's script may be loaded before the visitor agrees."),
+        )
 
 
 class PixelFormSet(BaseChildFormSet):

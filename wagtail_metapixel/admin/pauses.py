@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from wagtail_metapixel import outbox
+from wagtail_metapixel import datasets, outbox
 from wagtail_metapixel.models import MetaPixel, MetaPixelSettings
 
 
@@ -21,7 +21,7 @@ def end_pauses(
     # A function: Django asks a robust callback that failed for a name, which a partial has not.
     def resume() -> None:
         for pixel_id in _pixel_ids(instance, using):
-            outbox.resume(pixel_id, using=outbox.alias())
+            datasets.resume(pixel_id, using=outbox.alias())
 
     if not raw:
         transaction.on_commit(resume, using=using, robust=True)

@@ -1,0 +1,242 @@
+"""Claiming: which rows of the outbox a worker takes, and what it writes down about them.
+
+Everything here belongs to the deliverer and runs in short transactions of its own. Every write
+after a claim carries the lease token, so a worker that wakes up late changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from wagtail_metapixel.database_time import from_now
+from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
+
+LEASE = timedelta(seconds=60)
+
+
+def claim(
+    limit: int, *, using: str, only: Collection[str] = (), lease: timedelta = LEASE
+) -> tuple[uuid.UUID, list[OutboxEvent]]:
+    """Lease up to ``limit`` rows that are due, and return them with the lease token.
+
+    A tenth of the rows goes to the nearest deadlines, so that nothing starves behind a stream of
+    better ranked events.
+    """
+    token = uuid.uuid4()
+    share = max(limit // 10, 1) if limit > 1 else 0
+    taken = _take(token, limit - share, ("rank", "id"), using=using, only=only, lease=lease)
+    _take(token, limit - taken, ("expires_at", "id"), using=using, only=only, lease=lease)
+    rows = OutboxEvent.objects.using(using).filter(lease_token=token, state=State.PENDING)
+    return token, list(rows.order_by("rank", "id"))
+
+
+def _take(
+    token: uuid.UUID,
+    limit: int,
+    order: Sequence[str],
+    *,
+    using: str,
+    only: Collection[str],
+    lease: timedelta,
+) -> int:
+    if limit <= 0:
+        return 0
+    values = {"lease_token": token, "leased_until": from_now(lease)}
+    due = _due(using, only).order_by(*order)
+    if connections[using].features.has_select_for_update_skip_locked:
+        with transaction.atomic(using=using):
+            ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+            return OutboxEvent.objects.using(using).filter(pk__in=ids).update(**values)
+    # One autocommitted statement: SQLite has a single writer, so choosing and taking is one step.
+    chosen = OutboxEvent.objects.using(using).filter(pk__in=due.values("pk")[:limit])
+    return chosen.update(**values)
+
+
+def _due(using: str, only: Collection[str]) -> QuerySet[OutboxEvent]:
+    paused = Dataset.objects.filter(pixel_id=OuterRef("pixel_id"), paused_until__gt=Now())
+    rows = OutboxEvent.objects.using(using).filter(
+        Q(leased_until=None) | Q(leased_until__lte=Now()),
+        ~Exists(paused),
+        state=State.PENDING,
+        due_at__lte=Now(),
+    )
+    return rows.filter(pixel_id__in=only) if only else rows
+
+
+def release(
+    rows: Iterable[OutboxEvent],
+    token: uuid.UUID,
+    *,
+    using: str,
+    delay: timedelta = timedelta(0),
+    charged: bool = False,
+    reason: str = "",
+    unknown: bool = False,
+) -> int:
+    """Give leased rows back, due again after ``delay``. Returns how many were still ours.
+
+    ``charged`` counts an attempt; ``unknown`` notes that Meta may have taken the event.
+    """
+    values: dict[str, Any] = {"lease_token": None, "leased_until": None, "due_at": from_now(delay)}
+    if charged:
+        values["attempts"] = F("attempts") + 1
+    if reason:
+        values["reason"] = reason[:500]
+    held = _held(rows, token, using)
+    if unknown:
+        held.filter(first_unknown_at=None).update(first_unknown_at=Now())
+    return held.update(**values)
+
+
+def renew(token: uuid.UUID, *, using: str, lease: timedelta = LEASE) -> set[int]:
+    """Prolong the lease of all rows still held under ``token``; returns their primary keys."""
+    held = OutboxEvent.objects.using(using).filter(lease_token=token, state=State.PENDING)
+    held.update(leased_until=from_now(lease))
+    return set(held.values_list("pk", flat=True))
+
+
+def finish(
+    rows: Sequence[OutboxEvent],
+    token: uuid.UUID,
+    state: State,
+    *,
+    using: str,
+    reason: str = "",
+    trace_id: str = "",
+) -> list[OutboxEvent]:
+    """Move leased rows to a final state and empty what they say of a person.
+
+    Returns those that were still ours; the others, and what is known of their keys, stay as
+    their new owner wants them.
+    """
+    with transaction.atomic(using=using):
+        leased = _held(rows, token, using).select_for_update().values_list("pk", flat=True)
+        held = set(leased)
+        ours = [row for row in rows if row.pk in held]
+        OutboxEvent.objects.using(using).filter(pk__in=held).update(
+            state=state,
+            reason=reason[:500],
+            trace_id=trace_id[:64],
+            user_data=b"{}",
+            final_at=Now(),
+            lease_token=None,
+            leased_until=None,
+        )
+        _settle_keys(ours, state, using)
+    return ours
+
+
+def _held(rows: Iterable[OutboxEvent], token: uuid.UUID, using: str) -> QuerySet[OutboxEvent]:
+    return OutboxEvent.objects.using(using).filter(
+        pk__in=[row.pk for row in rows], lease_token=token, state=State.PENDING
+    )
+
+
+# One event per key
+
+
+def decide_keys(
+    rows: Sequence[OutboxEvent], *, using: str
+) -> tuple[list[OutboxEvent], list[OutboxEvent]]:
+    """Split keyed rows into duplicates of what was sent, and rows that wait for another's answer.
+
+    Rows in neither list speak for their key and may go. The table asked here outlives the rows.
+    """
+    # First those that no browser may tell: where one signal has a limit, it is to speak.
+    keyed = sorted((row for row in rows if row.keyed), key=lambda row: row.twin != Twin.NO)
+    if not keyed:
+        return [], []
+    SentKey.objects.using(using).bulk_create(
+        [SentKey(**_key(row), row_id=row.pk) for row in keyed], ignore_conflicts=True
+    )
+    known = {
+        (key.pixel_id, key.event_name, key.event_id): key
+        for key in SentKey.objects.using(using).filter(event_id__in={row.event_id for row in keyed})
+    }
+    duplicates: list[OutboxEvent] = []
+    waiting: list[OutboxEvent] = []
+    for row in keyed:
+        key = known[row.pixel_id, row.event_name, row.event_id]
+        if key.row_id != row.pk:
+            (duplicates if key.settled else waiting).append(row)
+    return duplicates, waiting
+
+
+def contradictions(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEvent]:
+    """Return the duplicates that say something else than the row that speaks for their key.
+
+    Only as long as that row is kept.
+    """
+    if not rows:
+        return []
+    ids = {row.event_id for row in rows}
+    speaking = SentKey.objects.using(using).filter(event_id__in=ids).values("row_id")
+    first = {
+        tuple(_key(row).values()): _parameters(row)
+        for row in OutboxEvent.objects.using(using).filter(pk__in=speaking)
+    }
+    # A row whose key is not there any more contradicts nothing it can be held against.
+    known = [row for row in rows if tuple(_key(row).values()) in first]
+    return [row for row in known if first[tuple(_key(row).values())] != _parameters(row)]
+
+
+_OF_THE_MOMENT = {"event_time", "event_source_url", "referrer_url"}
+
+
+def _parameters(row: OutboxEvent) -> dict[str, Any]:
+    said = json.loads(bytes(row.event))
+    return {key: value for key, value in said.items() if key not in _OF_THE_MOMENT}
+
+
+def _settle_keys(rows: Iterable[OutboxEvent], state: State, using: str) -> None:
+    keyed = [row for row in rows if row.keyed and state != State.DUPLICATE]
+    if not keyed:
+        return
+    told = {tuple(_key(row).values()): row for row in keyed if _may_count(row, state)}
+    SentKey.objects.using(using).bulk_create(
+        [SentKey(**_key(row), row_id=row.pk, settled=True) for row in told.values()],
+        update_conflicts=True,
+        unique_fields=["pixel_id", "event_name", "event_id"],
+        update_fields=["settled"],
+    )
+    # An event that was not told takes no key: the next one that tells the fact may speak.
+    silent = [row.pk for row in keyed if not _may_count(row, state)]
+    SentKey.objects.using(using).filter(row_id__in=silent, settled=False).delete()
+
+
+def _may_count(row: OutboxEvent, state: State) -> bool:
+    """Tell whether Meta may have counted the fact, so that telling it again counts it twice."""
+    if state == State.EXPIRED and row.twin == Twin.MAYBE:
+        return True
+    unknown = row.first_unknown_at is not None and state in {State.EXPIRED, State.DEAD}
+    return state == State.SENT or unknown
+
+
+def _key(row: OutboxEvent) -> dict[str, str]:
+    return {"pixel_id": row.pixel_id, "event_name": row.event_name, "event_id": row.event_id}
+
+
+# Consent taken back
+
+
+def withdrawn(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEvent]:
+    """Return the rows whose person took the consent back after they were recorded."""
+    digests = {digest for row in rows for digest in row.digests.split()}
+    if not digests:
+        return []
+    latest: dict[str, datetime] = {}
+    for found in Withdrawal.objects.using(using).filter(digest__in=digests):
+        latest[found.digest] = max(found.withdrawn_at, latest.get(found.digest, found.withdrawn_at))
+    return [
+        row
+        for row in rows
+        if any(latest[d] >= row.recorded_at for d in row.digests.split() if d in latest)
+    ]
