@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import throwaway_postgres
+from tests.nginx import server as nginx
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
@@ -32,6 +33,8 @@ UNIT = (*PYTEST, "--numprocesses=auto")
 """For the suites whose tests need neither a port nor a browser of their own."""
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 OLDEST_NODE = 20
+WAGTAIL_CACHE_ROW = "py311-django52-wagtail74"
+WAGTAIL_CACHE_TESTS = "tests/browser/test_wagtail_cache.py"
 TIDYING_SECONDS = 10  # less than suicide_timeout in tox.ini
 
 Command = Sequence[str]
@@ -93,11 +96,6 @@ def postgres_missing() -> str:
     if os.environ.get("METAPIXEL_POSTGRES_URL") or throwaway_postgres.programs():
         return ""
     return "needs PostgreSQL: apt-get install postgresql, or set METAPIXEL_POSTGRES_URL"
-
-
-def nginx_missing() -> str:
-    found = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    return "" if found else "needs nginx: apt-get install nginx-light"
 
 
 def interpreter_missing(version: str) -> str:
@@ -196,7 +194,14 @@ def all_suites() -> list[Suite]:
             name="nginx",
             about="what has to pass through a real nginx",
             commands=[(*PYTEST, "-m", "nginx", "tests/nginx")],
-            missing=nginx_missing,
+            missing=nginx.missing,
+        ),
+        Suite(
+            name="wagtail-cache",
+            about="a real Chromium on a site behind wagtail-cache, with the Wagtail that it is for",
+            commands=[in_row(WAGTAIL_CACHE_ROW, *PYTEST[3:], "-m", "browser", WAGTAIL_CACHE_TESTS)],
+            missing=lambda: chromium_missing() or row_missing(WAGTAIL_CACHE_ROW),
+            around=browser,
         ),
         *map(matrix_suite, other_rows()),
     ]
@@ -229,13 +234,22 @@ def this_row() -> str:
 
 def matrix_suite(row: str) -> Suite:
     """``py312-django60-wagtail74``: the unit suite with these versions."""
-    python = row.partition("-")[0].removeprefix("py3")
     return Suite(
         name=row,
         about="matrix: the unit suite with these versions",
-        commands=[(sys.executable, "-m", "tox", "run", "-q", "-e", row, "--", *UNIT[3:])],
-        missing=functools.partial(interpreter_missing, f"3.{python}"),
+        commands=[in_row(row, *UNIT[3:])],
+        missing=functools.partial(row_missing, row),
     )
+
+
+def in_row(row: str, *words: str) -> Command:
+    """Return the command that calls pytest with ``words`` in a row's environment."""
+    return (sys.executable, "-m", "tox", "run", "-q", "-e", row, "--", *words)
+
+
+def row_missing(row: str) -> str:
+    python = row.partition("-")[0].removeprefix("py3")
+    return interpreter_missing(f"3.{python}")
 
 
 def chosen(names: Sequence[str], suites: Sequence[Suite]) -> list[Suite]:

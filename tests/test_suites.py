@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import suites
+from tests.nginx import server
 from tests.suites import FAILED, NOT_RUN, PASSED, Result, Suite
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,3 +95,27 @@ def test_hooks_and_suite_lint_with_one_version_of_ruff():
     (pinned,) = pyproject["dependency-groups"]["lint"]
     hooks = (ROOT / ".pre-commit-config.yaml").read_text()
     assert hooks.count(f'["{pinned}"]') == hooks.count("ruff==") > 0
+
+
+def test_every_suite_is_in_the_table_for_developers():
+    table = (ROOT / "docs" / "development.md").read_text()
+    names = [found.name for found in suites.all_suites() if not suites.is_row(found.name)]
+    assert "wagtail-cache" in names
+    assert [name for name in names if f"| `{name}` |" not in table] == []
+
+
+def test_command_in_a_row_is_toxs():
+    command = suites.in_row("py312-a", "-m", "browser")
+    assert command[1:] == ("-m", "tox", "run", "-q", "-e", "py312-a", "--", "-m", "browser")
+
+
+def test_row_lacks_the_interpreter_that_its_name_says():
+    assert suites.row_missing("py399-django52").startswith("needs Python 3.99")
+    assert suites.row_missing(f"py3{sys.version_info.minor}-django52") == ""
+
+
+@pytest.mark.parametrize(("found", "lacking"), [("", "needs nginx"), ("/usr/sbin/nginx", "")])
+def test_nginx_is_missing_where_it_is_not_found(monkeypatch, found, lacking):
+    monkeypatch.setattr(server, "program", lambda: found)
+    assert server.missing().startswith(lacking)
+    assert bool(server.missing()) is bool(lacking)

@@ -24,6 +24,7 @@ EXAMPLE_SHOP = os.environ.get("EXAMPLE_SHOP", "http://127.0.0.1:8000").rstrip("/
 EXAMPLE_PAYMENT = os.environ.get("EXAMPLE_PAYMENT", "http://localhost:8000").rstrip("/")
 EXAMPLE_SANDBOX = os.environ.get("EXAMPLE_SANDBOX", "http://127.0.0.1:8001").rstrip("/")
 EXAMPLE_META_HOSTS = switched_on("EXAMPLE_META_HOSTS")
+EXAMPLE_WAGTAIL_CACHE = os.environ.get("EXAMPLE_FULL_PAGE_CACHE") == "wagtail-cache"
 EXAMPLE_FULL_PAGE_CACHE = switched_on("EXAMPLE_FULL_PAGE_CACHE")
 
 # What the payment provider and the shop know of each other
@@ -81,19 +82,25 @@ MIDDLEWARE = [
 ]
 
 
-def with_full_page_cache(middleware):
-    """Return ``middleware`` with Django's cache of whole pages, below the one of metapixel."""
+def with_full_page_cache(middleware, package="django.middleware.cache"):
+    """Return ``middleware`` with a cache of whole pages, below the one of metapixel.
+
+    ``package`` is Django's cache, or another's of the same form.
+    """
     below = middleware.index("wagtail_metapixel.middleware.MetaPixelMiddleware") + 1
     return [
         *middleware[:below],
-        "django.middleware.cache.UpdateCacheMiddleware",
+        f"{package}.UpdateCacheMiddleware",
         *middleware[below:],
-        "django.middleware.cache.FetchFromCacheMiddleware",
+        f"{package}.FetchFromCacheMiddleware",
     ]
 
 
 CACHE_MIDDLEWARE_SECONDS = 600
-if EXAMPLE_FULL_PAGE_CACHE:
+if EXAMPLE_WAGTAIL_CACHE:  # it has no release for Wagtail 8 yet
+    INSTALLED_APPS.append("wagtailcache")
+    MIDDLEWARE = with_full_page_cache(MIDDLEWARE, "wagtailcache.cache")
+elif EXAMPLE_FULL_PAGE_CACHE:
     MIDDLEWARE = with_full_page_cache(MIDDLEWARE)
 
 ROOT_URLCONF = "config.urls"
