@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import OutboxEventFactory
-from wagtail_metapixel import claims
+from wagtail_metapixel import claims, datasets
 from wagtail_metapixel.models import OutboxEvent, SentKey, State, Twin, Withdrawal
 
 USING = "default"
@@ -98,6 +98,40 @@ def test_tenth_of_a_batch_goes_to_the_nearest_deadlines():
     OutboxEventFactory.create_batch(30, rank=0)
     _, rows = claim(20)
     assert len(set(ids(rows)) & set(ids(urgent))) == 2
+
+
+def test_browser_copy_that_has_to_be_matched_brings_the_deadline_nearer():
+    OutboxEventFactory.create_batch(30, rank=0)
+    hours = timedelta(hours=1)
+    OutboxEventFactory.create_batch(2, rank=90, expires_at=timezone.now() + 30 * hours)
+    mirrored = OutboxEventFactory(
+        rank=90, expires_at=timezone.now() + 150 * hours, twin_expires_at=timezone.now() + hours
+    )
+    assert mirrored.pk in ids(claim(10)[1])
+
+
+def test_rows_of_several_pixels_leave_by_rank():
+    worst = OutboxEventFactory(rank=90, pixel_id="111111")
+    best = OutboxEventFactory(rank=0, pixel_id="333333")
+    middle = OutboxEventFactory(rank=20, pixel_id="222222")
+    assert ids(claim()[1]) == ids([best, middle, worst])
+    assert ids(claim()[1]) == []
+
+
+def test_pixel_behind_a_stream_of_better_ranked_events_has_its_turn(monkeypatch):
+    OutboxEventFactory.create_batch(30, rank=0, pixel_id="111111")
+    patient = OutboxEventFactory(rank=90, pixel_id="222222")
+    monkeypatch.setattr("random.shuffle", list.reverse)
+    assert patient.pk in ids(claim(10)[1])
+
+
+def test_paused_pixel_is_passed_without_a_look_at_its_rows(django_assert_max_num_queries):
+    OutboxEventFactory.create_batch(30, rank=0, pixel_id="111111")
+    other = OutboxEventFactory(rank=90, pixel_id="222222")
+    datasets.pause("111111", 60, "The token has expired.", using=USING)
+    # Pauses, three pixels that may be next, one row taken in three steps, and a last look.
+    with django_assert_max_num_queries(12):
+        assert ids(claim(10)[1]) == [other.pk]
 
 
 def test_batch_of_one_takes_the_best_ranked():

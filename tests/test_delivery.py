@@ -200,6 +200,32 @@ def test_pixel_with_nothing_but_poison_is_not_paused(sandbox):
     assert not Dataset.objects.exists()
 
 
+def test_batch_full_of_poison_costs_a_bounded_number_of_requests_and_ends_at_last(
+    sandbox, monkeypatch
+):
+    monkeypatch.setattr("wagtail_metapixel.delivery.REQUESTS_MAX", 10)
+    OutboxEventFactory.create_batch(16, **POISON)
+    summary = deliver_due()
+    assert (summary.requests, summary.claimed - summary.released) == (10, 4)
+    assert not OutboxEvent.objects.filter(state=State.PENDING).exclude(lease_token=None).exists()
+    while states().count(State.PENDING):
+        deliver_due()
+    assert set(states()) == {State.REJECTED}
+
+
+def test_worker_that_is_to_stop_gives_the_rest_of_its_batch_back(sandbox):
+    OutboxEventFactory.create_batch(3, pixel_id=PIXEL_ID)
+    OutboxEventFactory.create_batch(2, pixel_id=OTHER_PIXEL)
+    summary = deliver_due(stopping=lambda: bool(sandbox.requests))
+    assert (summary.requests, summary.claimed, summary.released) == (
+        1,
+        5,
+        5 - summary.by_state["sent"],
+    )
+    assert not OutboxEvent.objects.exclude(lease_token=None).exists()
+    assert not OutboxEvent.objects.exclude(attempts=0).exists()
+
+
 def test_throttling_in_the_middle_of_a_search_gives_the_rest_back(sandbox, during_request):
     OutboxEventFactory(**POISON)
     OutboxEventFactory.create_batch(7)

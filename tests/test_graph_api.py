@@ -426,7 +426,10 @@ USAGE = '{"1":[{"estimated_time_to_regain_access":7},{"estimated_time_to_regain_
         ({"Retry_After": "1000000000"}, 3600),
         ({"Retry_After": "inf"}, 3600),
         ({"Retry_After": "nan"}, 60),
-        ({"Retry_After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 60),
+        ({"Retry_After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 1),
+        ({"Retry_After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 3600),
+        ({"Retry_After": "Fri, 31 Dec 99999 23:59:59 GMT"}, 60),
+        ({"Retry_After": "tomorrow"}, 60),
         ({"Retry_After": "soon"}, 60),
         ({"X_Business_Use_Case_Usage": USAGE}, 420),
         ({"X_Business_Use_Case_Usage": USAGE, "Retry_After": "5"}, 5),
@@ -438,6 +441,13 @@ USAGE = '{"1":[{"estimated_time_to_regain_access":7},{"estimated_time_to_regain_
 )
 def test_pause_lasts_as_long_as_meta_says_within_an_hour(headers, seconds):
     assert classify(429, error(4), **headers).wait_seconds == seconds
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000", "+0000"])
+def test_pause_until_a_date_is_as_long_as_the_date_is_away(monkeypatch, zone):
+    monkeypatch.setattr(time, "time", lambda: 1_795_348_800.0)  # 22 November 2026, 12:00
+    date = f"Sun, 22 Nov 2026 12:02:30 {zone}"
+    assert classify(429, error(4), Retry_After=date).wait_seconds == 150
 
 
 def test_only_throttling_names_a_time():

@@ -7,17 +7,19 @@ after a claim carries the lease token, so a worker that wakes up late changes no
 from __future__ import annotations
 
 import json
+import random
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
+from wagtail_metapixel import datasets
 from wagtail_metapixel.database_time import from_now
-from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
+from wagtail_metapixel.models import OutboxEvent, SentKey, State, Twin, Withdrawal
 
 LEASE = timedelta(seconds=60)
 
@@ -27,30 +29,60 @@ def claim(
 ) -> tuple[uuid.UUID, list[OutboxEvent]]:
     """Lease up to ``limit`` rows that are due, and return them with the lease token.
 
-    A tenth of the rows goes to the nearest deadlines, so that nothing starves behind a stream of
-    better ranked events.
+    The best ranked first, whatever their pixel. A tenth of the rows goes to the nearest deadlines
+    of pixels drawn by lot, so that nothing starves behind a stream of better ranked events.
     """
     token = uuid.uuid4()
-    share = max(limit // 10, 1) if limit > 1 else 0
-    taken = _take(token, limit - share, ("rank", "id"), using=using, only=only, lease=lease)
-    _take(token, limit - taken, ("expires_at", "id"), using=using, only=only, lease=lease)
     rows = OutboxEvent.objects.using(using).filter(lease_token=token, state=State.PENDING)
+    pixels = _pixels_with_due_rows(using, only)
+    share = max(limit // 10, 1) if limit > 1 else 0
+    if _take_from(pixels, token, limit - share, ("rank", "id"), using, lease) == limit - share:
+        random.shuffle(pixels)
+        _take_from(pixels, token, share, ("deadline", "id"), using, lease)
     return token, list(rows.order_by("rank", "id"))
 
 
-def _take(
+def _pixels_with_due_rows(using: str, only: Collection[str]) -> list[str]:
+    """Return the pixels that are not paused and have rows that are due, best ranked first.
+
+    One look into the index for each pixel, however many rows it has.
+    """
+    resting = datasets.paused(using=using)
+    due = _due(using)
+    if only:
+        due = due.filter(pixel_id__in=only)
+    firsts = due.order_by("pixel_id", "rank", "id").values_list("pixel_id", "rank")
+    found = []
+    last = ""
+    while first := firsts.filter(pixel_id__gt=last)[:1]:
+        last, rank = first[0]
+        if last not in resting:
+            found.append((rank, random.random(), last))  # noqa: S311 - a lot among equals
+    return [pixel_id for _rank, _lot, pixel_id in sorted(found)]
+
+
+def _take_from(
+    pixels: Iterable[str],
     token: uuid.UUID,
     limit: int,
     order: Sequence[str],
-    *,
     using: str,
-    only: Collection[str],
     lease: timedelta,
 ) -> int:
-    if limit <= 0:
-        return 0
+    """Lease up to ``limit`` rows of ``pixels``, one pixel after the other; returns how many."""
+    taken = 0
+    for pixel_id in pixels:
+        if taken == limit:
+            break
+        due = _due(using).filter(pixel_id=pixel_id).order_by(*order)
+        taken += _take(due, token, limit - taken, using, lease)
+    return taken
+
+
+def _take(
+    due: QuerySet[OutboxEvent], token: uuid.UUID, limit: int, using: str, lease: timedelta
+) -> int:
     values = {"lease_token": token, "leased_until": from_now(lease)}
-    due = _due(using, only).order_by(*order)
     if connections[using].features.has_select_for_update_skip_locked:
         with transaction.atomic(using=using):
             ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
@@ -60,15 +92,10 @@ def _take(
     return chosen.update(**values)
 
 
-def _due(using: str, only: Collection[str]) -> QuerySet[OutboxEvent]:
-    paused = Dataset.objects.filter(pixel_id=OuterRef("pixel_id"), paused_until__gt=Now())
-    rows = OutboxEvent.objects.using(using).filter(
-        Q(leased_until=None) | Q(leased_until__lte=Now()),
-        ~Exists(paused),
-        state=State.PENDING,
-        due_at__lte=Now(),
+def _due(using: str) -> QuerySet[OutboxEvent]:
+    return OutboxEvent.objects.using(using).filter(
+        Q(leased_until=None) | Q(leased_until__lte=Now()), state=State.PENDING, due_at__lte=Now()
     )
-    return rows.filter(pixel_id__in=only) if only else rows
 
 
 def release(

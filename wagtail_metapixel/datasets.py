@@ -38,6 +38,12 @@ def resume(pixel_id: str, *, using: str, accepted: bool = False) -> None:
     Dataset.objects.using(using).filter(pixel_id=pixel_id).update(**values)
 
 
+def paused(*, using: str) -> set[str]:
+    """Return the datasets that nothing is sent to for now."""
+    resting = Dataset.objects.using(using).filter(paused_until__gt=Now())
+    return set(resting.values_list("pixel_id", flat=True))
+
+
 def probing(pixel_ids: Collection[str], *, using: str) -> dict[str, int]:
     """Return the datasets that one real event has to prove first, with their failures so far."""
     found = Dataset.objects.using(using).filter(pixel_id__in=pixel_ids, probing=True)

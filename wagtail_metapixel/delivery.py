@@ -12,7 +12,7 @@ import random
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
@@ -42,6 +42,9 @@ KEY_WAIT = timedelta(seconds=5)
 ACCESS_PAUSE_SECONDS = 300.0
 UNKNOWN_WINDOW = timedelta(hours=47)
 OFF_WAIT = timedelta(minutes=5)
+REQUESTS_MAX = 100
+"""Requests of one call. A batch full of refused events would take two for each of them, and keep
+the other pixels and a worker that is to stop waiting."""
 NO_TOKEN = "No access token: paste one in the settings."
 
 
@@ -81,9 +84,13 @@ def deliver_due(
     using: str | None = None,
     only: Collection[str] = (),
     limit: int = MAX_EVENTS_PER_REQUEST,
+    stopping: Callable[[], object] = lambda: False,
 ) -> Summary:
-    """Send one batch of due rows, at most ``limit``, of all pixels or those named in ``only``."""
-    batch = _Batch(outbox.alias(using))
+    """Send one batch of due rows, at most ``limit``, of all pixels or those named in ``only``.
+
+    ``stopping`` is asked before each request; once it says so, what is left is given back.
+    """
+    batch = _Batch(outbox.alias(using), stopping)
     batch.take(limit, only)
     for rows in batch.groups():
         batch.send(rows)
@@ -93,8 +100,9 @@ def deliver_due(
 class _Batch:
     """The rows one worker holds under one lease token, on their way."""
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, using: str, stopping: Callable[[], object]) -> None:
         self.using = using
+        self._stopping = stopping
         self.token = uuid.uuid4()
         self.rows: list[OutboxEvent] = []
         self.summary = Summary()
@@ -148,7 +156,7 @@ class _Batch:
             self.summary.messages.append(f"{rows[0].pixel_id}: {NO_TOKEN}")
             return self._pause(rows, NO_TOKEN)
         stack = [rows]
-        while stack:
+        while stack and self._may_go_on():
             part = self._still_ours(stack.pop())
             if not part:
                 continue
@@ -157,10 +165,13 @@ class _Batch:
                 middle = len(part) // 2
                 stack += [part[middle:], part[:middle]]
             elif not self._settle(part, answer):
-                for rest in stack:
-                    self._release(rest, timedelta(0), "")
-                return None
+                break
+        for rest in stack:
+            self._release(rest, timedelta(0), "")
         return None
+
+    def _may_go_on(self) -> bool:
+        return self.summary.requests < REQUESTS_MAX and not self._stopping()
 
     # What an answer does to the rows
 

@@ -15,6 +15,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.core.signals import request_started
@@ -112,7 +113,7 @@ class DeliveryThread:
             privacy.purge_expired(using=using)
         if conf.driver() != "thread":
             return False
-        summary = _deliver_due(using)
+        summary = _deliver_due(using, self._stop.is_set)
         if summary.claimed:
             self._worked_at = time.monotonic()
         return summary.claimed > summary.released
@@ -127,11 +128,11 @@ class DeliveryThread:
         self._wake.wait(random.uniform(0.75, 1.25) * pause)  # noqa: S311 - jitter
 
 
-def _deliver_due(using: str) -> Summary:
+def _deliver_due(using: str, stopping: Callable[[], bool]) -> Summary:
     # With what it needs of Graph, for the thread alone: a process starts sooner without.
     from wagtail_metapixel import delivery  # noqa: PLC0415
 
-    return delivery.deliver_due(using=using)
+    return delivery.deliver_due(using=using, stopping=stopping)
 
 
 def _close_connection_to_meta() -> None:

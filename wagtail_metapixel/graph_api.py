@@ -11,7 +11,10 @@ import json
 import logging
 import math
 import threading
+import time
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -159,11 +162,25 @@ def _message(error: Mapping[str, Any], code: int | None, subcode: int | None) ->
 
 
 def _wait(headers: Mapping[str, str]) -> float:
-    try:
-        seconds = float(headers.get("Retry-After", ""))
-    except ValueError:
-        seconds = _minutes_of_usage(headers) * 60.0 or PAUSE_SECONDS
-    return PAUSE_SECONDS if math.isnan(seconds) else min(max(seconds, 1.0), PAUSE_CAP_SECONDS)
+    named = _retry_after(headers.get("Retry-After", ""))
+    seconds = _minutes_of_usage(headers) * 60.0 or PAUSE_SECONDS if named is None else named
+    return min(max(seconds, 1.0), PAUSE_CAP_SECONDS)
+
+
+def _retry_after(text: str) -> float | None:
+    """Return the seconds that a ``Retry-After`` names, or that its date is away (RFC 9110)."""
+    for read in (float, _seconds_until):
+        try:
+            seconds = read(text)
+        except (ValueError, OverflowError):
+            continue
+        return None if math.isnan(seconds) else seconds
+    return None
+
+
+def _seconds_until(date: str) -> float:
+    moment = parsedate_to_datetime(date)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
 
 
 def _minutes_of_usage(headers: Mapping[str, str]) -> int:

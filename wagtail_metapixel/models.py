@@ -11,7 +11,7 @@ import secrets
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Least, Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from modelcluster.fields import ParentalKey
@@ -389,6 +389,11 @@ class OutboxEvent(models.Model):
     due_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     twin_expires_at = models.DateTimeField(null=True)
+    deadline = models.GeneratedField(
+        expression=Least("expires_at", Coalesce("twin_expires_at", "expires_at")),
+        output_field=models.DateTimeField(),
+        db_persist=True,
+    )
     first_unknown_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     lease_token = models.UUIDField(null=True)
@@ -400,15 +405,21 @@ class OutboxEvent(models.Model):
         verbose_name = _("outbox event")
         verbose_name_plural = _("outbox events")
         indexes = [
+            # By pixel, so that a million rows of one that is paused stand in nobody's way.
             models.Index(
-                fields=["rank", "id"],
+                fields=["pixel_id", "rank", "id"],
                 condition=Q(state=State.PENDING),
                 name="metapixel_outbox_claim",
             ),
             models.Index(
-                fields=["expires_at"],
+                fields=["pixel_id", "deadline"],
                 condition=Q(state=State.PENDING),
                 name="metapixel_outbox_deadline",
+            ),
+            models.Index(
+                fields=["final_at"],
+                condition=Q(final_at__isnull=False),
+                name="metapixel_outbox_final",
             ),
             models.Index(fields=["event_id"], name="metapixel_outbox_event_id"),
         ]
