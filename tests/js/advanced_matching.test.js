@@ -30,8 +30,9 @@ const inits = (page) => page.calls.filter(([verb]) => verb === 'init');
 
 test('who has signed in is told with init, before the events in their order', async () => {
   const page = visit(knows({ em: EM, external_id: ID }));
-  assert.deepEqual([page.scripts.length, page.calls], [1, []]); // the script of Meta is on its way
+  assert.deepEqual(page.calls, []);
   await settle();
+  assert.equal(page.scripts.length, 1); // the script of Meta is on its way
   assert.deepEqual(page.calls[1], ['init', PIXEL, { em: EM, external_id: ID }]);
   assert.deepEqual(verbs(page), ['set', 'init', 'trackSingle', 'trackSingle']);
   assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
@@ -162,6 +163,88 @@ test('a grant after it, when the mark is gone, asks nobody and starts the pixel 
   await page.window.metapixel.grant();
   assert.deepEqual(verbs(page).filter((verb) => verb.includes('init')), ['was init']);
 });
+
+// A tool whose answer changes without a word to this page: another tab has asked.
+const elsewhere = () => {
+  const answer = { now: 'granted' };
+  return { answer, consent: { read: () => answer.now, watch() {} } };
+};
+
+test('a withdrawal in another tab meanwhile: nobody is named and nothing is told', async () => {
+  let reply;
+  const { answer, consent } = elsewhere();
+  const page = visit(() => new Promise((resolve) => (reply = resolve)), {
+    config: { provider: 'other' },
+    window: { metapixel: { consent } },
+  });
+  answer.now = 'denied';
+  reply(knows({ em: EM }));
+  await settle();
+  assert.deepEqual(page.calls, []);
+});
+
+test('... and a grant after it asks anew and starts the pixel', async () => {
+  const { answer, consent } = elsewhere();
+  const page = visit(hangs, { config: { provider: 'other' }, window: { metapixel: { consent } } });
+  answer.now = 'denied';
+  await page.pass(300);
+  page.window.metapixel.scan();
+  page.answers[URL_OF_IT] = knows({ external_id: ID });
+  answer.now = 'granted';
+  page.window.metapixel.grant();
+  await settle();
+  assert.deepEqual(inits(page), [['init', PIXEL, { external_id: ID }]]);
+  assert.equal(verbs(page).pop(), 'trackSingle');
+});
+
+// Who was named cannot be unnamed in this document.
+const signsOut = (page) => (page.jar.text = 'metapixel_user=; Path=/; Max-Age=0');
+const signsIn = (page) => (page.jar.text = 'metapixel_user=; Path=/');
+
+test('once whoever was named has signed out the server alone tells, also when somebody else signs in', async () => {
+  const page = visit(knows({ em: EM }));
+  const heard = [];
+  page.window.metapixel.on('event', ({ event_name }) => heard.push(event_name));
+  await page.metaLoads();
+  const before = page.calls;
+  for (const turn of [signsOut, signsIn]) {
+    turn(page);
+    page.window.metapixel.track('Contact');
+    await settle();
+  }
+  assert.deepEqual([page.calls, heard], [before, ['Contact', 'Contact']]);
+  assert.deepEqual(page.postsTo(CONFIG.collect).map(({ events }) => events.length), [2, 1, 1]);
+});
+
+test('... and neither does a grant after a withdrawal, with which the server took the mark', async () => {
+  const page = visit(knows({ em: EM }));
+  page.answers[CONFIG.consent] = ({ choice }) => {
+    if (choice === 'withdrawn') signsOut(page);
+    return { status: 204 };
+  };
+  await page.metaLoads();
+  const before = page.fired;
+  await page.window.metapixel.revoke();
+  await page.window.metapixel.grant();
+  page.window.metapixel.track('Contact');
+  await settle();
+  assert.deepEqual(page.fired, before);
+});
+
+for (const [who, answer, options] of [
+  ['was named by nobody', { status: 403 }, {}],
+  ['came without a mark', knows({ em: EM }), { cookies: '' }],
+]) {
+  test(`a visitor who ${who} may sign in and out, and the browser goes on telling`, async () => {
+    const page = visit(answer, options);
+    await page.metaLoads();
+    for (const turn of [signsIn, signsOut, signsIn]) {
+      turn(page);
+      page.window.metapixel.track('Contact');
+    }
+    assert.deepEqual(page.firedNames.slice(2), ['Contact', 'Contact', 'Contact']);
+  });
+}
 
 test('nobody is asked for before a grant, nor where a tag manager is told', async () => {
   const page = visit(knows({ em: EM }), { config: { provider: 'cookie' } });

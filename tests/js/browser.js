@@ -35,16 +35,19 @@ class Listeners {
   constructor() {
     this.byName = {};
   }
-  addEventListener(name, work, { once } = {}) {
+  addEventListener(name, work, options = {}) {
     const listeners = (this.byName[name] = this.byName[name] || []);
+    const { once, capture = options === true } = options;
     const alone = (event) => {
-      listeners.splice(listeners.indexOf(alone), 1);
+      listeners.splice(listeners.indexOf(one), 1);
       work(event);
     };
-    listeners.push(once ? alone : work);
+    const one = { capture, work: once ? alone : work };
+    listeners.push(one);
   }
+  // "stopped": a handler of the page's own, further in, has stopped the event on its way up.
   dispatch(name, event = {}) {
-    [...(this.byName[name] || [])].forEach((work) => work(event));
+    [...(this.byName[name] || [])].forEach(({ capture, work }) => (capture || !event.stopped) && work(event));
   }
 }
 
@@ -179,7 +182,9 @@ class Page {
       },
       console: { info: (...words) => page.infos.push(words.join(' ')) },
       fetch: (url, request) => page.fetch(url, request),
-      setTimeout: (work, delay) => page.timers.push({ at: page.now + (delay || 0), work }),
+      // A delay waits for pass(); none is a task of its own, which settle() waits for.
+      setTimeout: (work, delay, ...words) =>
+        delay ? page.timers.push({ at: page.now + delay, work: () => work(...words) }) : setImmediate(work, ...words),
       addEventListener: (...words) => page.windowListeners.addEventListener(...words),
       Date: class extends Date {
         static now() {
@@ -244,6 +249,7 @@ class Page {
 
   // Meta's script takes the queue over; what it is told stays on our list.
   async metaLoads() {
+    await settle();
     const { fbq } = this.window;
     if (fbq) fbq.callMethod = (...words) => fbq.queue.push(words);
     this.scripts[0].onload();

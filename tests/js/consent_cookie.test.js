@@ -26,9 +26,10 @@ for (const [cookies, expected] of [
   ['metapixel_consent=', 'unknown'],
   ['not_metapixel_consent=granted.1', 'unknown'],
 ]) {
-  test(`"${cookies}" is ${expected}`, () => {
+  test(`"${cookies}" is ${expected}`, async () => {
     const page = open({ cookies });
     assert.deepEqual([page.window.metapixel.consent.read(), state(page)], [expected, expected]);
+    await settle();
     assert.equal(page.scripts.length, expected === 'granted' ? 1 : 0);
   });
 }
@@ -61,12 +62,15 @@ test('grant: the server is told, then the page goes', async () => {
   assert.equal(event.prevented, true);
 });
 
-test('the choice stays on this origin and outlives the page', async () => {
-  const page = open();
-  await page.click(button(page, 'grant'));
-  const { signal, ...request } = page.posts[0].request;
-  assert.deepEqual(plain(request), { method: 'POST', mode: 'same-origin', keepalive: true });
-});
+// Chromium goes on with what has "keepalive", though it was called back, and keeps the cookie of its answer.
+for (const [what, keepalive] of [['grant', false], ['deny', true], ['withdraw', true]]) {
+  test(`${what} stays on this origin, and ${keepalive ? 'outlives the page' : 'can be called back'}`, async () => {
+    const page = open();
+    await page.click(button(page, what));
+    const { signal, ...request } = page.posts[0].request;
+    assert.deepEqual(plain(request), { method: 'POST', mode: 'same-origin', keepalive });
+  });
+}
 
 test('deny: the server is told and nothing happens', async () => {
   const page = open();
@@ -126,6 +130,12 @@ test('a click inside a button counts, one beside it does not', async () => {
   assert.deepEqual(choices(page), []);
   await page.click(inner);
   assert.deepEqual(choices(page), ['granted']);
+});
+
+test("a click that the page's own handler stops on its way up counts", async () => {
+  const page = open();
+  const event = await page.click(button(page, 'grant'), { stopped: true });
+  assert.deepEqual([choices(page), event.prevented], [['granted'], true]);
 });
 
 test('a button with another value does nothing', async () => {
@@ -208,6 +218,7 @@ for (const take of ['click', 'call']) {
     assert.deepEqual([choices(page), state(page), page.scripts.length], [['granted'], 'granted', 1]);
     assert.equal(page.jar.get('metapixel_consent'), null);
     const next = open({ config, cookies: page.jar.text });
+    await settle();
     assert.deepEqual([state(next), next.scripts.length], ['unknown', 1]);
   });
 }
@@ -283,6 +294,31 @@ test('a no calls the yes back that is on its way, and does not wait for its answ
   await page.click(button(page, 'withdraw'));
   assert.deepEqual(choices(page), ['granted', 'withdrawn']);
   assert.equal(page.posts[0].request.signal.aborted, true);
+});
+
+test('a no on top of a withdrawal does not call it back', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}; ${META}` });
+  const server = page.answers[CONFIG.consent];
+  let release;
+  page.answers[CONFIG.consent] = async (body) => {
+    await new Promise((resolve) => (release = resolve));
+    server(body, {}, page);
+  };
+  for (const what of ['withdraw', 'deny']) await page.click(button(page, what));
+  release();
+  await settle();
+  assert.deepEqual([choices(page), state(page)], [['withdrawn'], 'denied']);
+  assert.equal(page.posts[0].request.signal.aborted, false);
+});
+
+test('... and is told as one where the server did not hear of it', async () => {
+  const page = open({ cookies: `metapixel_consent=granted.${PROOF}; ${META}` });
+  const server = page.answers[CONFIG.consent];
+  page.answers[CONFIG.consent] = { status: 500 };
+  await page.click(button(page, 'withdraw'));
+  page.answers[CONFIG.consent] = server;
+  for (const what of ['deny', 'deny']) await page.click(button(page, what));
+  assert.deepEqual(choices(page), ['withdrawn', 'withdrawn', 'denied']);
 });
 
 test('yes, no, yes: the last yes counts', async () => {
@@ -455,4 +491,37 @@ test('a no beside a yes is a no, and a withdrawal is told nevertheless', async (
     await page.click(button(page, 'withdraw'));
     assert.equal(choices(page).includes('withdrawn'), true);
   }
+});
+
+// Of a time when "domain" was another, or none.
+for (const [then, now, where] of [
+  ['example.com', undefined, null],
+  ['example.com', 'shop.example.com', 'shop.example.com'],
+  ['a.shop.example.com', 'example.com', 'example.com'],
+  ['example.com', 'other.org', null], // which the browser refuses
+]) {
+  test(`an old no on ${then} does not outvote a new yes where "domain" is ${now}`, async () => {
+    const page = open({ url: 'https://a.shop.example.com/', scripts: [], config: { domain: now } });
+    page.jar.text = `metapixel_consent=denied; Path=/; Domain=${then}`;
+    ALL.forEach((name) => page.run(name));
+    if (where) share(page, where);
+    await page.click(button(page, 'grant'));
+    assert.deepEqual([kept(page), state(page)], [[[`granted.${PROOF}`, where]], 'granted']);
+    const { attributes } = page.jar.cookies.find(({ name }) => name === 'metapixel_consent');
+    assert.equal(attributes['max-age'], '15552000'); // as long as the server's own
+    assert.equal(page.firedNames.length, 1);
+  });
+}
+
+test('without first_party_cookies.js an old no of this host goes, too', async () => {
+  const page = open({ cookies: 'metapixel_consent=denied', config: { domain: ON }, scripts: ['consent_cookie.js'] });
+  share(page);
+  await page.click(button(page, 'grant'));
+  assert.deepEqual([kept(page), state(page)], [[[`granted.${PROOF}`, ON]], 'granted']);
+});
+
+test('a yes that finds no old no is left as the server has set it', async () => {
+  const page = open();
+  await page.click(button(page, 'grant'));
+  assert.deepEqual(page.jar.writes.filter((line) => line.startsWith('metapixel_consent')).length, 1);
 });

@@ -305,6 +305,52 @@ test('a server that does not hear keeps the tool as it was', async () => {
   }
 });
 
+// The server writes the no down with its answer.
+const slow = (page) => {
+  const waiting = [];
+  page.answers[CONFIG.consent] = async () => {
+    await new Promise((resolve) => waiting.push(resolve));
+    page.jar.text = 'metapixel_consent=denied; Path=/';
+  };
+  return waiting;
+};
+
+test('a yes after a withdrawal counts, though the answer to the withdrawal comes later', async () => {
+  const page = settable();
+  await turn(page, 'granted');
+  const [waiting, withdrawn] = [slow(page), choose(page, 'withdrawn')];
+  assert.equal(await choose(page, 'granted'), true);
+  await page.pass(0);
+  waiting[0]();
+  assert.equal(await withdrawn, false);
+  await page.pass(500);
+  assert.deepEqual(page.set.map(([allowed]) => allowed), [true]);
+  assert.deepEqual([answer(page), page.jar.get('metapixel_consent')], ['granted', null]);
+});
+
+test('a withdrawal after a yes counts, and so does the second of two', async () => {
+  const page = settable();
+  await turn(page, 'granted');
+  const waiting = slow(page);
+  const answers = ['granted', 'withdrawn', 'withdrawn'].map((choice) => choose(page, choice));
+  await page.pass(0);
+  [...waiting].reverse().forEach((resolve) => resolve());
+  assert.deepEqual(await Promise.all(answers), [true, true, true]);
+  assert.deepEqual(page.set.map(([allowed]) => allowed), [true, false, false]);
+  assert.deepEqual([answer(page), withdrawals(page)], ['denied', 2]);
+});
+
+test('a no on top of a withdrawal leaves it as it is', async () => {
+  const page = settable();
+  await turn(page, 'granted');
+  const waiting = slow(page);
+  const answers = ['withdrawn', 'denied'].map((choice) => choose(page, choice));
+  await page.pass(0);
+  waiting.forEach((resolve) => resolve());
+  assert.deepEqual(await Promise.all(answers), [true, true]);
+  assert.deepEqual([withdrawals(page), page.jar.get('metapixel_consent'), answer(page)], [1, 'denied', 'denied']);
+});
+
 test('a tool that throws has not taken the choice', async () => {
   const page = open({ options: { set: () => { throw new Error('x'); } } });
   assert.equal(await choose(page, 'granted'), false);

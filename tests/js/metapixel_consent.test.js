@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { CONFIG, PIXEL, Page, base64url, tool } = require('./browser.js');
+const { CONFIG, PIXEL, Page, base64url, settle, tool } = require('./browser.js');
 
 const VIEW = { event_name: 'ViewContent', custom_data: {} };
 const ECHO = { i: 'e1', n: 'AddToCart', p: {}, t: 1795322685, x: [PIXEL] };
@@ -69,6 +69,32 @@ test('a grant after a denial tells the page that is still being shown', async ()
   }
 });
 
+test('a grant taken back before anything was posted, and given again, tells the page anew, once', async () => {
+  const page = asked('granted', { islands: [{ event: VIEW }] });
+  const [first] = page.fired;
+  await page.pass(1999);
+  page.consent.say('denied');
+  await page.pass(0);
+  assert.deepEqual([page.firedNames, page.postsTo(CONFIG.collect)], [[], []]);
+  page.consent.say('granted');
+  await page.pass(2000);
+  assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
+  assert.notEqual(page.fired[0][4].eventID, first[4].eventID);
+  const [{ events }, ...more] = page.postsTo(CONFIG.collect);
+  assert.deepEqual([events.map((one) => one.event_id), more], [page.fired.map((call) => call[4].eventID), []]);
+});
+
+test('... but what was posted already is not told again', async () => {
+  const page = asked('granted', { islands: [{ event: VIEW }] });
+  await page.pass(2000);
+  const told = page.postsTo(CONFIG.collect);
+  page.consent.say('denied');
+  await page.pass(0);
+  page.consent.say('granted');
+  await page.pass(2000);
+  assert.deepEqual([page.postsTo(CONFIG.collect), page.firedNames], [told, []]);
+});
+
 test('denied: the echo cookies are deleted and not fired', () => {
   const page = asked('denied', { cookies: `a=b; metapixel_e_12345678=${base64url(ECHO)}` });
   nothing(page);
@@ -131,6 +157,7 @@ test('revoke stops at once, tells the server, then deletes the cookies', async (
   page.answers[CONFIG.consent] = () => {
     present = meta(page);
   };
+  await settle(); // Meta's script is on its way
   page.window.metapixel.revoke();
   assert.deepEqual(page.calls.filter(([verb]) => verb === 'consent'), [['consent', 'revoke']]);
   page.island({ event: { event_name: 'Search' } });

@@ -140,6 +140,7 @@ test('a post waits for the script of Meta', async () => {
 
 test('a blocked script of Meta is reported and does not keep the post', async () => {
   const page = new Page();
+  await settle();
   page.scripts[0].onerror();
   await settle();
   assert.equal(page.postsTo(CONFIG.collect)[0].pixel, 'failed');

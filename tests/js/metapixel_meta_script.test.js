@@ -1,7 +1,7 @@
 'use strict';
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { CONFIG, PIXEL, Page, plain } = require('./browser.js');
+const { CONFIG, PIXEL, Page, plain, settle, tool } = require('./browser.js');
 
 const OTHER = '9999999999';
 
@@ -40,13 +40,14 @@ test('the automatic events are switched off before the pixel starts', () => {
   ]);
 });
 
-test('the script of Meta is loaded from the configured address, once', () => {
+test('the script of Meta is loaded from the configured address, once', async () => {
   const page = new Page();
   page.window.metapixel.scan();
+  await settle();
   assert.deepEqual(page.scripts.map((script) => script.src), [CONFIG.script]);
 });
 
-test('the cookies exist before the script of Meta does', () => {
+test('the cookies exist before the script of Meta does', async () => {
   let cookies;
   const page = new Page({
     createElement: () => {
@@ -56,6 +57,7 @@ test('the cookies exist before the script of Meta does', () => {
     scripts: [],
   });
   ['first_party_cookies.js', 'metapixel.js'].forEach((name) => page.run(name));
+  await settle();
   assert.match(cookies, /^fb\.1\./);
 });
 
@@ -127,8 +129,9 @@ test('an fbq that throws is not noticed by the page, and the server still hears'
   assert.equal(page.postsTo(CONFIG.collect).length, 1);
 });
 
-test('an element that is called fbq is not a pixel', () => {
+test('an element that is called fbq is not a pixel', async () => {
   const page = new Page({ window: { fbq: { tagName: 'DIV' } } });
+  await settle();
   assert.deepEqual([page.firedNames, page.scripts.length], [['PageView'], 1]);
 });
 
@@ -141,7 +144,7 @@ const enforcing = () => ({
   },
 });
 
-test('Trusted Types get a policy called metapixel', () => {
+test('Trusted Types get a policy called metapixel', async () => {
   const names = [];
   const trustedTypes = {
     createPolicy(name, rules) {
@@ -150,6 +153,7 @@ test('Trusted Types get a policy called metapixel', () => {
     },
   };
   const page = new Page({ window: { trustedTypes }, createElement: enforcing });
+  await settle();
   assert.deepEqual([names, page.scripts[0].address], [['metapixel'], CONFIG.script]);
 });
 
@@ -164,13 +168,14 @@ test('a refused policy is a script that failed to load', async () => {
   assert.equal(page.postsTo(CONFIG.collect)[0].pixel, 'failed');
 });
 
-test('a refused policy does not matter where Trusted Types are not enforced', () => {
+test('a refused policy does not matter where Trusted Types are not enforced', async () => {
   const trustedTypes = {
     createPolicy() {
       throw new TypeError('Policy "metapixel" disallowed.');
     },
   };
   const page = new Page({ window: { trustedTypes } });
+  await settle();
   assert.equal(page.scripts[0].src, CONFIG.script);
 });
 
@@ -266,11 +271,31 @@ test('where meta_script.js is left out the server alone tells, and knows it', as
   await page.window.metapixel.revoke();
 });
 
-test('meta_script.js may stand on the page twice', () => {
+test('meta_script.js may stand on the page twice', async () => {
   const page = new Page();
   page.run('meta_script.js');
   page.window.metapixel.track('Contact');
+  await settle();
   assert.deepEqual([page.firedNames, page.scripts.length], [['PageView', 'Contact'], 1]);
+});
+
+test('a withdrawal right after the grant: the script of Meta is not loaded, and after another grant it is', async () => {
+  const page = new Page();
+  page.window.metapixel.revoke();
+  await settle();
+  assert.equal(page.scripts.length, 0);
+  page.window.metapixel.grant();
+  await settle();
+  page.window.metapixel.scan();
+  await settle();
+  assert.equal(page.scripts.length, 1);
+});
+
+test('the script of Meta is asked for in a task of its own', async () => {
+  const page = new Page();
+  assert.deepEqual([page.scripts.length, page.firedNames], [0, ['PageView']]);
+  await settle();
+  assert.equal(page.scripts.length, 1);
 });
 
 test('what waits for the script of Meta is not told after a withdrawal', async () => {
@@ -279,6 +304,34 @@ test('what waits for the script of Meta is not told after a withdrawal', async (
   page.window.metapixel.revoke();
   assert.deepEqual([page.calls[0], page.firedNames], [['consent', 'revoke'], []]);
   assert.deepEqual(page.calls.slice(1).map(([verb]) => verb), ['set', 'init']);
+});
+
+test('... whatever else stands in its queue, and what the pixel needs later stays', () => {
+  const page = new Page();
+  const { fbq, metapixel } = page.window;
+  const odd = [[], [undefined], [null], [5], [{}], [['set', 'x']], ['set', 'x'], ['init', OTHER]];
+  odd.forEach((words) => fbq(...words));
+  fbq.queue.push(['init', 'of an array']);
+  [['track', 'Lead'], ['trackCustom', 'x'], ['trackSingle', OTHER, 'Lead'], [['track', 'Lead']], ['consent', 'grant']].forEach(
+    (words) => fbq(...words)
+  );
+  metapixel.revoke();
+  const [first, ...kept] = page.calls;
+  const [off, init, ...rest] = kept;
+  assert.deepEqual([first, off[0], init], [['consent', 'revoke'], 'set', ['init', PIXEL]]);
+  assert.deepEqual(rest, plain([...odd, ['init', 'of an array']]));
+});
+
+test('who waits to be named hears of a withdrawal first, whatever became of the queue', () => {
+  const heard = [];
+  const page = new Page({ window: { metapixel: { matching: {
+    begin: (config, init) => init(),
+    keeps: () => false,
+    isStale: () => false,
+    hears: (word) => heard.push([word, page.firedNames]),
+  } } } });
+  page.window.metapixel.revoke();
+  assert.deepEqual(heard, [['revoke', ['PageView']]]);
 });
 
 test('once the script of Meta is there, it is told of a withdrawal', async () => {
@@ -331,6 +384,35 @@ for (const [who, options] of Object.entries({
     assert.deepEqual(early(options).scripts, []);
   });
 }
+
+for (const [who, cookies, loaded] of [
+  ['a no that the tool has not read yet', 'metapixel_consent=denied.untold', 0],
+  ['staff', 'a=b; metapixel_off', 0],
+  ['a cookie with a name like it', 'metapixel_offer=1; metapixel_consent=granted.1', 1],
+]) {
+  test(`the cookies are asked before an early script, whatever the tool says: ${who}`, () => {
+    const page = early({ cookies, window: { metapixel: { consent: tool('unknown') } } });
+    assert.deepEqual([page.scripts.length, Boolean(page.window.fbq)], [loaded, Boolean(loaded)]);
+  });
+}
+
+for (const said of ['granted', 'denied', 'yes', undefined]) {
+  test(`a tool that says ${said} has nothing loaded early`, () => {
+    const scripts = ['meta_script.js'];
+    assert.deepEqual(early({ scripts, window: { metapixel: { consent: tool(said) } } }).scripts, []);
+  });
+}
+
+test('a prerendered page loads nothing early until somebody looks at it, and asks then', async () => {
+  for (const [cookies, loaded] of [['', 1], ['metapixel_consent=denied', 0]]) {
+    const page = early({ prerendering: true });
+    assert.deepEqual(page.scripts, []);
+    if (cookies) page.jar.text = cookies;
+    page.document.prerendering = false;
+    await page.tell('prerenderingchange');
+    assert.equal(page.scripts.length, loaded);
+  }
+});
 
 test('an early script is loaded where the owner lets Global Privacy Control pass', () => {
   assert.equal(early({ navigator: { globalPrivacyControl: true }, config: { gpc: false } }).scripts.length, 1);

@@ -59,8 +59,9 @@
     anew = () => begin(config, init);
     const go = (person) => {
       if (waiting !== kept) return; // withdrawn meanwhile
-      waiting = anew = null;
+      waiting = null;
       if (api.consent?.read() === 'denied') return; // perhaps in another tab
+      anew = null;
       named = Boolean(person);
       if (person) init(person);
       else init();

@@ -87,7 +87,7 @@
       try {
         callback(state);
       } catch (error) {
-        // One watcher must not keep the others from hearing.
+        // The others hear of it all the same.
       }
     });
   };
@@ -103,14 +103,14 @@
     if (stored() !== 'granted') write(yes, HALF_A_YEAR);
   };
 
-  const tell = async (choice, mine) => {
+  const tell = async (choice, mine, signal) => {
     if (choice === 'withdrawn' && told()) return true;
     const { consent } = island();
     if (!consent) return false; // the site has not included our URLs
     try {
       const body = JSON.stringify({ choice });
-      const { signal } = request;
-      const answer = await fetch(consent, { method: 'POST', body, mode: 'same-origin', keepalive: true, signal });
+      const keepalive = choice !== 'granted'; // Chromium calls back only what does not outlive the page
+      const answer = await fetch(consent, { method: 'POST', body, mode: 'same-origin', keepalive, signal });
       if (!answer.ok) return false; // the visitor's choice is not known to the server: the banner stays
     } catch (error) {
       return false;
@@ -124,6 +124,7 @@
   // The last click counts: what is on its way is called back, or its answer would overwrite that of this one, on
   // the next page too.
   const choose = (choice) => {
+    if (choice === 'denied' && has('denied.untold')) choice = 'withdrawn'; // not heard of yet
     if (asked !== choice) {
       asked = choice;
       const mine = (clicks += 1);
@@ -131,7 +132,7 @@
       request = new AbortController();
       refuse(choice);
       refresh();
-      last = tell(choice, mine).then((heard) => {
+      last = tell(choice, mine, request.signal).then((heard) => {
         if (mine === clicks) {
           asked = undefined;
           refresh();

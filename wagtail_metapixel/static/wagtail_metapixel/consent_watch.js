@@ -121,24 +121,24 @@
       setTimeout(refresh, 500); // some tools tell first and write down afterwards
     };
 
-    let clicks = 0;
+    let last;
     const choose = async (choice) => {
-      const mine = (clicks += 1);
+      last = choice;
       try {
         if (choice === 'withdrawn') {
           object();
           const body = JSON.stringify({ choice });
           const answer = await fetch(config.consent, { method: 'POST', body, mode: 'same-origin', keepalive: true });
           if (!answer.ok) return false;
-          if (mine !== clicks) return true; // the visitor has changed their mind
         }
-        if (choice === 'granted' || tool() !== 'denied') set(choice === 'granted', names);
-        if (choice === 'granted' && objected()) {
+        const yes = last === 'granted'; // perhaps said while a no was on its way
+        if (last === choice && (yes || tool() !== 'denied')) set(yes, names);
+        if (yes && objected()) {
           write(OBJECTION, '', 0); // said to us, and to the tool
           if (objected() && api.cookies) api.cookies.clear(OBJECTION); // of a time when it stood elsewhere
         }
         heard();
-        return true;
+        return !yes || last === choice;
       } catch (error) {
         return false;
       }

@@ -118,7 +118,12 @@
     ensure: () =>
       island().cookies === false
         ? { fbp: valid('_fbp'), fbc: valid('_fbc'), domain: null }
-        : { fbp: valid('_fbp') || store('_fbp', random()), fbc: fbc(), domain: ownDomain() },
+        : {
+          fbp: valid('_fbp') || store('_fbp', random()),
+          fbc: fbc(),
+          // The browser is asked with cookies: not before somebody wants to know.
+          get domain() { return ownDomain(); },
+        },
     forget: () => ['_fbp', '_fbc'].forEach(forget),
     clear: forget,
   };

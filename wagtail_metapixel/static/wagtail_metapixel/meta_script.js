@@ -1,6 +1,5 @@
 /*!
- * wagtail-metapixel: Meta's script, and all that is said to fbq. Its place is before metapixel.js; not needed where all
- * pixels send from the server alone.
+ * wagtail-metapixel: Meta's script, and all that is said to fbq. Its place is before metapixel.js.
  *
  * metapixel.meta = {start(config, settle), fire(name, params, id, only), consent(word)}: called by metapixel.js, and
  *   only after a grant. settle("loaded" | "failed") is called when it is known what became of Meta's script.
@@ -24,6 +23,8 @@
   let heard; // who wants to know it
   let layer; // the tag manager's queue, where it is told instead of fbq
   let limited; // Limited Data Use
+  let address; // of Meta's script, until it is loaded
+  let refused; // the last word was a no
 
   // Meta's queue protocol.
   const stub = () => {
@@ -50,12 +51,14 @@
     heard?.(word);
   };
 
-  const load = (url) => {
+  const load = () => {
+    if (!address || refused) return;
     const script = document.createElement('script');
     script.onload = () => settled('loaded');
     script.onerror = () => settled('failed');
     try {
-      script.src = trusted(url);
+      script.src = trusted(address);
+      address = '';
       document.head.append(script);
     } catch (error) {
       settled('failed');
@@ -87,7 +90,8 @@
       fbq('consent', 'grant');
     } else if (typeof window.fbq !== 'function') {
       stub();
-      load(config.script);
+      address = config.script;
+      setTimeout(load); // a task of its own
     } else {
       console.info('metapixel: another Meta pixel is on this page, no second script is loaded');
       if (fbq.callMethod) outcome = 'loaded';
@@ -127,6 +131,8 @@
 
   const consent = (word) => {
     api.matching?.hears(word);
+    refused = word === 'revoke';
+    load();
     if (ours && word === 'revoke' && !fbq.callMethod) drop();
     else if (ours) fbq('consent', word);
   };
@@ -142,7 +148,8 @@
       stub();
       fbq('consent', 'revoke');
       early = true;
-      load(config.script);
+      address = config.script;
+      load();
     } catch (error) {
       // No island, or storage is blocked: loaded after the answer, as everywhere.
     }

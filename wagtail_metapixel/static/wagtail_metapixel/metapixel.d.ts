@@ -55,4 +55,6 @@ declare global {
     /** Before metapixel.js has run, and where it is blocked, some of it is missing: `metapixel?.track?.(...)`. */
     metapixel?: Partial<Metapixel>;
   }
+  /** The same, without its window. */
+  var metapixel: Partial<Metapixel> | undefined;
 }

@@ -160,7 +160,7 @@
       const all = outbox.get(key)?.events || [];
       if (events.length) outbox.set(key, { ...where, events: all.concat(events.map(([, , event]) => event)) });
       events.forEach(([name, params, { event_id }]) => fire(name, params, event_id));
-      tickets.forEach((ticket) => ask(ticket, [2, 3, 5, 10]));
+      tickets.forEach((ticket) => setTimeout(ask, 0, ticket, [2, 3, 5, 10]));
     }
     echo(echoes.splice(0));
     if (pixel !== 'unknown') send();
