@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -185,6 +185,29 @@ def test_release_costs_no_attempt_unless_it_is_charged():
         claims.release(rows, token, using=USING, charged=charged)
         OutboxEvent.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     assert OutboxEvent.objects.get().attempts == 1
+
+
+def test_what_each_try_brought_is_kept_with_its_time_the_newest_last():
+    OutboxEventFactory()
+    for reason in ("Meta could not be reached.", "Meta error 4"):
+        token, rows = claim()
+        claims.release(rows, token, using=USING, reason=reason, answered=True)
+    token, rows = claim()
+    claims.release(rows, token, using=USING, reason="Sending is switched off for this site.")
+    lines = OutboxEvent.objects.get().answers.splitlines()
+    assert [line.split(" ", 3)[3] for line in lines] == [
+        "Meta could not be reached.",
+        "Meta error 4",
+    ]
+    assert datetime.strptime(lines[0][:25], "%Y-%m-%d %H:%M:%S %z") <= timezone.now()
+
+
+def test_answers_of_a_week_of_failures_do_not_grow_without_bound():
+    OutboxEventFactory(answers="x" * claims.ANSWERS_MAX)
+    token, rows = claim()
+    claims.release(rows, token, using=USING, reason="r" * 900, answered=True)
+    answers = OutboxEvent.objects.get().answers
+    assert (len(answers), answers[-3:]) == (claims.ANSWERS_MAX, "rr\n")
 
 
 def test_first_unknown_answer_is_remembered_for_ever():

@@ -14,14 +14,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Concat, Now, Right
+from django.utils import timezone
 
 from wagtail_metapixel import datasets
 from wagtail_metapixel.database_time import from_now
 from wagtail_metapixel.models import OutboxEvent, SentKey, State, Twin, Withdrawal
 
 LEASE = timedelta(seconds=60)
+ANSWERS_MAX = 4000
+"""Characters that are kept of what the tries of one row brought, from the end."""
 
 
 def claim(
@@ -106,17 +109,22 @@ def release(
     delay: timedelta = timedelta(0),
     charged: bool = False,
     reason: str = "",
+    answered: bool = False,
     unknown: bool = False,
 ) -> int:
     """Give leased rows back, due again after ``delay``. Returns how many were still ours.
 
-    ``charged`` counts an attempt; ``unknown`` notes that Meta may have taken the event.
+    ``charged`` counts an attempt; ``answered`` keeps ``reason`` for good, as what a try brought;
+    ``unknown`` notes that Meta may have taken the event.
     """
     values: dict[str, Any] = {"lease_token": None, "leased_until": None, "due_at": from_now(delay)}
     if charged:
         values["attempts"] = F("attempts") + 1
     if reason:
         values["reason"] = reason[:500]
+    if answered:
+        line = f"{timezone.now():%Y-%m-%d %H:%M:%S %z} {reason[:500]}\n"
+        values["answers"] = Right(Concat("answers", Value(line)), ANSWERS_MAX)
     held = _held(rows, token, using)
     if unknown:
         held.filter(first_unknown_at=None).update(first_unknown_at=Now())

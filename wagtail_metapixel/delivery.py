@@ -200,13 +200,20 @@ class _Batch:
         failures = datasets.failures(rows[0].pixel_id, using=self.using)
         wait = BACKOFF.seconds(failures)
         datasets.pause(rows[0].pixel_id, wait, answer.message, using=self.using)
-        self._release(rows, timedelta(seconds=wait), answer.message, charged=True, unknown=unknown)
+        self._release(
+            rows,
+            timedelta(seconds=wait),
+            answer.message,
+            charged=True,
+            answered=True,
+            unknown=unknown,
+        )
 
     def _pause(
         self, rows: list[OutboxEvent], reason: str, seconds: float = ACCESS_PAUSE_SECONDS
     ) -> None:
         datasets.pause(rows[0].pixel_id, seconds, reason, using=self.using)
-        self._release(rows, timedelta(0), reason)
+        self._release(rows, timedelta(0), reason, answered=True)
 
     # Checks before sending
 
@@ -291,6 +298,7 @@ class _Batch:
         reason: str,
         *,
         charged: bool = False,
+        answered: bool = False,
         unknown: bool = False,
     ) -> None:
         if not rows:
@@ -302,6 +310,7 @@ class _Batch:
             delay=delay,
             reason=reason,
             charged=charged,
+            answered=answered,
             unknown=unknown,
         )
         self._forget(rows)

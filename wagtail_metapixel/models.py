@@ -366,6 +366,7 @@ class OutboxEvent(models.Model):
     Written by :mod:`wagtail_metapixel.outbox` alone. ``event`` and ``user_data`` are JSON bytes
     that are joined when sent; a final row has an empty ``user_data``. The columns of the lease
     stand outside the index that claims, so that taking and releasing a row stays cheap.
+    ``answers`` has a line for each time Meta did not take the event, the newest at the end.
     """
 
     site_pk = models.PositiveIntegerField()
@@ -400,6 +401,7 @@ class OutboxEvent(models.Model):
     leased_until = models.DateTimeField(null=True)
     final_at = models.DateTimeField(null=True)
     trace_id = models.CharField(max_length=64, blank=True)
+    answers = models.TextField(blank=True, db_default="")
 
     class Meta:
         verbose_name = _("outbox event")
@@ -461,6 +463,18 @@ class Dataset(models.Model):
 
     def __str__(self) -> str:
         return self.pixel_id
+
+
+class Delivery(models.Model):
+    """The one row by which deliverers know the database again, and may be kept from sending."""
+
+    fingerprint = models.CharField(max_length=64)
+    seen_at = models.DateTimeField(default=timezone.now)
+    held_since = models.DateTimeField(null=True)
+    held_reason = models.CharField(max_length=500, blank=True)
+
+    def __str__(self) -> str:
+        return self.held_reason or "delivery"
 
 
 class VisitorRecord(models.Model):
