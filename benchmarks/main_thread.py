@@ -118,9 +118,9 @@ class Bought(NamedTuple):
 
 def buy(shop: Any, sandbox: Any) -> Bought:
     """Walk to the thank-you page, with a grant on the way."""
-    from walking import chromium  # noqa: PLC0415
-    from walking.internet import Internet  # noqa: PLC0415
-    from walking.shopper import Shopper  # noqa: PLC0415
+    from walking import chromium  # noqa: PLC0415 - known since measure()
+    from walking.internet import Internet  # noqa: PLC0415 - the same
+    from walking.shopper import Shopper  # noqa: PLC0415 - the same
 
     with chromium.launched() as browser:
         context = browser.new_context()
@@ -130,11 +130,7 @@ def buy(shop: Any, sandbox: Any) -> Bought:
         shopper.open_product()
         product = shopper.page.url
         shopper.accept()
-        shopper.add_to_cart()
-        shopper.open_cart()
-        shopper.check_out()
-        shopper.place_order()
-        shopper.choose_payment()
+        shopper.go_to_the_bank()
         shopper.pay()
         shopper.return_to_shop()
         kept = ("name", "value", "domain", "path", "httpOnly", "secure", "sameSite")

@@ -189,6 +189,14 @@ class Shopper:
         self._picture()
         self._did(Expected("AddPaymentInfo", "", {"value": self._total}), linger=False)
 
+    def go_to_the_bank(self):
+        """From a product's page: put it into the cart, order, and choose how to pay."""
+        self.add_to_cart()
+        self.open_cart()
+        self.check_out()
+        self.place_order()
+        self.choose_payment()
+
     def pay(self):
         self._tell("pays at the bank, on another host")
         self._load(self.find("pay").click)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import shutil
+import sqlite3
 import sys
 import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +24,7 @@ META_HOSTS = {"EXAMPLE_META_HOSTS": "1"}
 PATIENCE = 10
 SECONDS_OF_SILENCE = 1.5
 """Long enough for what should not come."""
+OF_THE_CONNECTION = {"connection", "content-length", "transfer-encoding", "date", "server"}
 
 LISTEN = """
 (() => {
@@ -41,6 +45,46 @@ LISTEN = """
 })();
 """
 """A page's ``said``: everything that is said to ``fbq``, whether Meta's script has come or not."""
+
+
+class Answer:
+    """What the shop said to ``route``'s request: it has left the shop, and reached no browser."""
+
+    def __init__(self, shopper, route):
+        self._route = route
+        request, url = route.request, urlsplit(route.request.url)
+        cookies = "; ".join(f"{name}={value}" for name, value in shopper.cookies().items())
+        connection = http.client.HTTPConnection(url.netloc, timeout=PATIENCE)
+        headers = request.headers | {"cookie": cookies}
+        connection.request(request.method, url.path, request.post_data_buffer, headers)
+        answer = connection.getresponse()
+        self._status, self._body, self.headers = answer.status, answer.read(), {}
+        for name, value in answer.getheaders():
+            if name.lower() not in OF_THE_CONNECTION:
+                kept = self.headers.get(name.lower())
+                self.headers[name.lower()] = f"{kept}\n{value}" if kept else value
+        connection.close()
+
+    def arrive(self, **changed):
+        came = {"status": self._status, "headers": self.headers, "body": self._body}
+        self._route.fulfill(**came | changed)
+
+
+def held(place, address, **options):
+    """Keep the requests of a page, or of all tabs, from going out. The list fills by itself."""
+    routes = []
+
+    def keep(route):
+        routes.append(route)
+
+    place.route(address, keep, **options)
+    return routes
+
+
+def column(shop, query):
+    """One column of what the shop's database answers."""
+    with closing(sqlite3.connect(shop.database)) as connection:
+        return [value for (value,) in connection.execute(query)]
 
 
 def until(true, seconds=PATIENCE):
@@ -69,6 +113,20 @@ def assert_told(visitor, *events):
     assert told(visitor) == wanted
     assert len(visitor.events()) == len(wanted)
     assert all(event["counts"] == {"browser": 1, "server": 1} for event in visitor.events())
+
+
+@contextmanager
+def knowing(browser, names):
+    """Run another such browser, for which all these names are this machine."""
+    *others, last = chromium.ARGUMENTS
+    assert last.startswith("--host-resolver-rules=MAP * ~NOTFOUND")
+    here = ", ".join(f"MAP {name} 127.0.0.1" for name in names)
+    running = browser.browser_type.launch(
+        executable_path=chromium.find(),
+        args=[*others, last.replace("=", f"={here}, "), "--no-sandbox"],
+    )
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE, Answer, column, held
 
 pytestmark = pytest.mark.browser
 
@@ -14,6 +14,7 @@ SWITCH_ON = """
 from wagtail_metapixel.models import MetaPixelSettings
 MetaPixelSettings.objects.update(html_attributes=True)
 """
+EVENT_IDS = "SELECT event_id FROM wagtail_metapixel_outboxevent ORDER BY id"
 ADD = """
 ([tag, attributes]) => {
   const element = document.createElement(tag);
@@ -140,6 +141,31 @@ def test_double_click_counts_once(shopper):
     )
     assert_one_contact(shopper)
     assert shopper.all_troubles() == []
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
+def test_click_while_the_page_view_is_on_its_way_tells_each_once(marked_shop, visit, lost):
+    visitor = visit(marked_shop, patience=0)
+    allow(visitor, marked_shop)
+    before = len(column(marked_shop, EVENT_IDS))
+    asked = held(visitor.page, "**/metapixel/collect/", times=1)
+    visitor.page.goto(marked_shop.url)
+    assert visitor.wait_until(lambda: asked, PATIENCE)
+    answer = Answer(visitor, asked[0]) if lost else None
+    add(visitor, "button", type="button").click()
+    assert visitor.wait_until(lambda: ("Contact", "deduplicated") in told(visitor), PATIENCE)
+    if answer:
+        asked[0].abort()
+    else:
+        asked[0].continue_()
+    wanted = [("Contact", "deduplicated"), ("PageView", "deduplicated")]
+    assert visitor.wait_until(lambda: told(visitor) == wanted, PATIENCE), told(visitor)
+    visitor.page.goto("about:blank")  # which gives the page its last chance to tell more
+    visitor.wait(SECONDS_OF_SILENCE)
+    assert told(visitor) == wanted
+    assert [each["counts"] for each in visitor.events()] == [{"browser": 1, "server": 1}] * 2
+    ids = sorted(each["event_id"] for each in visitor.events())
+    assert sorted(column(marked_shop, EVENT_IDS)[before:]) == ids
 
 
 def test_page_that_stops_its_clicks_is_heard_all_the_same(shopper):

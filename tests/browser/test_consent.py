@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE, Answer, column, held
 
 pytestmark = pytest.mark.browser
+
+PROOFS = "SELECT choice FROM wagtail_metapixel_consentproof ORDER BY id"
+TAKE_BACK_AND_LEAVE = "(url) => { metapixel.revoke(); location.href = url; }"
 
 
 def meta_cookies(shopper):
@@ -53,6 +56,37 @@ def test_withdrawal_stops_both_sides_and_takes_the_cookies_away(shop, sandbox, v
     assert shopper.all_troubles() == []
 
 
+@pytest.mark.parametrize("heard", [True, False], ids=["the server has it", "the server has it not"])
+def test_withdrawal_calls_back_a_yes_that_is_on_its_way(
+    cached_shop, cached_product, sandbox, visit, heard
+):
+    shopper = visit(cached_shop, patience=0)
+    shopper.arrive()
+    before = len(column(cached_shop, PROOFS))
+    asked = held(shopper.page, "**/metapixel/consent/", times=1)
+    shopper.find("consent-accept").click()
+    assert shopper.wait_until(lambda: asked, PATIENCE)
+    yes = Answer(shopper, asked[0]) if heard else None
+    with shopper.page.expect_navigation(url=cached_product):
+        shopper.page.evaluate(TAKE_BACK_AND_LEAVE, cached_product)
+    if yes:
+        yes.arrive()
+    else:
+        asked[0].continue_()
+    assert shopper.wait_until(
+        lambda: shopper.cookies().get("metapixel_consent") == "denied", PATIENCE
+    )
+    shopper.add_to_cart()
+    shopper.wait(SECONDS_OF_SILENCE)
+    said = ["granted", "withdrawn"] if heard else ["withdrawn"]
+    assert column(cached_shop, PROOFS)[before:] == said
+    assert shopper.cookies()["metapixel_consent"] == "denied"
+    assert sandbox.requests == []
+    assert shopper.asked_of_meta() == []
+    assert meta_cookies(shopper) == []
+    assert shopper.all_troubles() == []
+
+
 def test_grant_after_a_refusal_reports_from_that_page_on(shop, sandbox, visit):
     shopper = visit(shop)
     shopper.arrive()
@@ -75,11 +109,7 @@ def test_grant_on_the_thank_you_page_completes_the_order(
     shopper = visit(at)
     shopper.arrive()
     shopper.open_product()
-    shopper.add_to_cart()
-    shopper.open_cart()
-    shopper.check_out()
-    shopper.place_order()
-    shopper.choose_payment()
+    shopper.go_to_the_bank()
     shopper.pay()
     shopper.return_to_shop()
     if at is cached_shop:

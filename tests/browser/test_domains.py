@@ -7,11 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from walking import chromium
 from walking.internet import Internet
 from walking.shopper import CLICK_ID, Shopper
 
-from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE, knowing
 
 pytestmark = pytest.mark.browser
 
@@ -58,16 +57,8 @@ def many_names(new_shop):
 
 @pytest.fixture(scope="module")
 def naming_browser(browser):
-    """Chromium for which all these names are this machine."""
-    *others, last = chromium.ARGUMENTS
-    assert last.startswith("--host-resolver-rules=MAP * ~NOTFOUND")
-    here = ", ".join(f"MAP {name} 127.0.0.1" for name in NAMES)
-    running = browser.browser_type.launch(
-        executable_path=chromium.find(),
-        args=[*others, last.replace("=", f"={here}, "), "--no-sandbox"],
-    )
-    yield running
-    running.close()
+    with knowing(browser, NAMES) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

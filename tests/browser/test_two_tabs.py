@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE, Answer, held
 
 pytestmark = pytest.mark.browser
 
 ONCE = {"browser": 1, "server": 1}
-OF_THE_CONNECTION = {"connection", "content-length", "transfer-encoding", "date", "server"}
 
 
 @pytest.fixture
@@ -23,40 +21,6 @@ def shopper(cached_shop, cached_product, visit):
     visitor.page.context.add_cookies([consent | {"url": cached_shop.url}])
     visitor.page.goto(cached_product)
     return visitor
-
-
-class Answer:
-    """What the shop said to ``route``'s request: it has left the shop, and reached no browser."""
-
-    def __init__(self, shopper, route):
-        self._route = route
-        request, url = route.request, urlsplit(route.request.url)
-        cookies = "; ".join(f"{name}={value}" for name, value in shopper.cookies().items())
-        connection = http.client.HTTPConnection(url.netloc, timeout=PATIENCE)
-        headers = request.headers | {"cookie": cookies}
-        connection.request(request.method, url.path, request.post_data_buffer, headers)
-        answer = connection.getresponse()
-        self._status, self._body, self.headers = answer.status, answer.read(), {}
-        for name, value in answer.getheaders():
-            if name.lower() not in OF_THE_CONNECTION:
-                kept = self.headers.get(name.lower())
-                self.headers[name.lower()] = f"{kept}\n{value}" if kept else value
-        connection.close()
-
-    def arrive(self, **changed):
-        came = {"status": self._status, "headers": self.headers, "body": self._body}
-        self._route.fulfill(**came | changed)
-
-
-def held(place, address, **options):
-    """Keep the requests of a page, or of all tabs, from going out. The list fills by itself."""
-    routes = []
-
-    def keep(route):
-        routes.append(route)
-
-    place.route(address, keep, **options)
-    return routes
 
 
 def answer_to(shopper, act):
@@ -160,11 +124,7 @@ def echoes(shopper):
 
 
 def test_thank_you_page_in_two_tabs_tells_the_purchase_once(shopper, sandbox):
-    shopper.add_to_cart()
-    shopper.open_cart()
-    shopper.check_out()
-    shopper.place_order()
-    shopper.choose_payment()
+    shopper.go_to_the_bank()
     shopper.pay()
     assert shopper.wait_until(lambda: sandbox.events("Purchase"), PATIENCE)
 

@@ -23,15 +23,11 @@ def judged(shopper, sandbox):
     )
 
 
-def go_to_the_bank(shopper):
+def allow_and_order(shopper):
     shopper.arrive()
     shopper.open_product()
     shopper.accept()
-    shopper.add_to_cart()
-    shopper.open_cart()
-    shopper.check_out()
-    shopper.place_order()
-    shopper.choose_payment()
+    shopper.go_to_the_bank()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +59,7 @@ def test_walk_reports_every_event_once_from_both_sides(shop, sandbox, visit):
 
 def test_purchase_counts_once_when_the_confirmation_page_is_first(shop, sandbox, visit):
     shopper = visit(shop)
-    go_to_the_bank(shopper)
+    allow_and_order(shopper)
     shopper.pay()
     assert sandbox.events("Purchase") == []
     shopper.return_to_shop()
@@ -76,7 +72,7 @@ def test_purchase_counts_once_when_the_confirmation_page_is_first(shop, sandbox,
 
 def test_purchase_counts_once_when_the_webhook_is_first(cached_shop, sandbox, visit):
     shopper = visit(cached_shop)
-    go_to_the_bank(shopper)
+    allow_and_order(shopper)
     shopper.pay()
     assert shopper.wait_until(lambda: sandbox.events("Purchase"), PATIENCE)
     shopper.return_to_shop()
@@ -90,7 +86,7 @@ def test_purchase_counts_once_when_the_webhook_is_first(cached_shop, sandbox, vi
 
 def test_shopper_who_never_comes_back_from_the_bank_is_counted(cached_shop, sandbox, visit):
     shopper = visit(cached_shop)
-    go_to_the_bank(shopper)
+    allow_and_order(shopper)
     shopper.pay()
     mine = shopper.cookies()
     shopper.page.context.close()
@@ -105,7 +101,7 @@ def test_shopper_who_never_comes_back_from_the_bank_is_counted(cached_shop, sand
 
 def test_confirmation_page_in_another_browser_gets_nothing(cached_shop, sandbox, visit):
     shopper = visit(cached_shop)
-    go_to_the_bank(shopper)
+    allow_and_order(shopper)
     shopper.pay()
     assert shopper.wait_until(lambda: sandbox.events("Purchase"), PATIENCE)
     friend = visit(cached_shop)
