@@ -16,7 +16,7 @@ test('the core is at most 4 kB as served, comments included', () => {
 });
 
 test('the companions stay small', () => {
-  COMPANIONS.forEach((name) => assert.ok(served(name) <= 2688, `${name}: ${served(name)} bytes`));
+  COMPANIONS.forEach((name) => assert.ok(served(name) <= 2816, `${name}: ${served(name)} bytes`));
 });
 
 test('docs/browser.md tells the measured sizes', () => {
