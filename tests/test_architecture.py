@@ -40,7 +40,7 @@ FLOORS: list[set[str]] = [
     {"models", "diagnosis", "finders"},
     {"site_settings", "counters", "linter"},
     {"visitor", "database_time"},
-    {"consent", "datasets"},
+    {"consent", "datasets", "copies"},
     {"browser", "outbox", "claims", "graph_api", "injection", "limits", "signed_in"},
     {"recording", "site_diagnostics", "echo_probe", "unanswered", "door"},
     {

@@ -160,6 +160,15 @@ def test_final_row_says_nothing_of_a_person():
     assert (row.lease_token, row.leased_until) == (None, None)
 
 
+@pytest.mark.parametrize("state", [state for state in State if state != State.PENDING])
+def test_only_what_may_be_sent_after_all_still_says_who_it_was(state):
+    OutboxEventFactory(user_data=b'{"em":["x"]}')
+    token, rows = claim()
+    finish(rows, token, state)
+    kept = b'{"em":["x"]}' if state == State.REJECTED else b"{}"
+    assert bytes(OutboxEvent.objects.get().user_data) == kept
+
+
 def test_long_reason_is_cut_to_its_column():
     OutboxEventFactory()
     token, rows = claim()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
 from wagtail_metapixel import claims, counters, datasets, delivery, graph_api, signals
 from wagtail_metapixel.delivery import Backoff, deliver_due
+from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
 from wagtail_metapixel.sandbox.server import SandboxServer
 
@@ -307,6 +308,16 @@ def test_probe_that_fails_pauses_again(sandbox):
 
 
 # Throttled
+
+
+def test_pixel_near_its_limit_rests_without_a_probe(sandbox, monkeypatch):
+    near = Answer(kind=Kind.ACCEPTED, message="96 % is used up", events_received=1, wait_seconds=90)
+    monkeypatch.setattr(graph_api, "post_events", lambda *_args, **_options: near)
+    OutboxEventFactory()
+    assert dict(deliver_due().by_state) == {"sent": 1}
+    resting = Dataset.objects.get()
+    assert 80 < (resting.paused_until - timezone.now()).total_seconds() <= 90
+    assert (resting.probing, resting.failures, resting.pause_reason) == (False, 0, near.message)
 
 
 @pytest.mark.parametrize(

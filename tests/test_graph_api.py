@@ -432,7 +432,8 @@ USAGE = '{"1":[{"estimated_time_to_regain_access":7},{"estimated_time_to_regain_
         ({"Retry_After": "tomorrow"}, 60),
         ({"Retry_After": "soon"}, 60),
         ({"X_Business_Use_Case_Usage": USAGE}, 420),
-        ({"X_Business_Use_Case_Usage": USAGE, "Retry_After": "5"}, 5),
+        ({"X_Business_Use_Case_Usage": USAGE, "Retry_After": "5"}, 420),
+        ({"X_Business_Use_Case_Usage": USAGE, "Retry_After": "500"}, 500),
         ({"X_Business_Use_Case_Usage": '{"1":[{}]}'}, 60),
         ({"X_Business_Use_Case_Usage": '{"1":[7],"2":7}'}, 60),
         ({"X_Business_Use_Case_Usage": "[]"}, 60),
@@ -448,6 +449,31 @@ def test_pause_until_a_date_is_as_long_as_the_date_is_away(monkeypatch, zone):
     monkeypatch.setattr(time, "time", lambda: 1_795_348_800.0)  # 22 November 2026, 12:00
     date = f"Sun, 22 Nov 2026 12:02:30 {zone}"
     assert classify(429, error(4), Retry_After=date).wait_seconds == 150
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0),
+        ({"X_App_Usage": '{"call_count":94,"total_time":1,"total_cputime":0}'}, 0),
+        ({"X_App_Usage": '{"call_count":1,"total_time":95,"total_cputime":0}'}, 60),
+        ({"X_App_Usage": '{"call_count":1,"total_cputime":99.5}', "Retry_After": "9"}, 9),
+        ({"X_Business_Use_Case_Usage": '{"1":[{"call_count":97}]}'}, 60),
+        (
+            {
+                "X_Business_Use_Case_Usage": '{"1":[{"total_time":100,'
+                '"estimated_time_to_regain_access":3}]}'
+            },
+            180,
+        ),
+        ({"X_App_Usage": '{"call_count":"99","total_time":true}'}, 0),
+        ({"X_App_Usage": "[99]"}, 0),
+    ],
+)
+def test_a_limit_that_is_nearly_used_up_names_a_time_too(headers, seconds):
+    answer = classify(200, {"events_received": 1}, **headers)
+    assert (answer.kind, answer.wait_seconds) == (Kind.ACCEPTED, seconds)
+    assert ("slowing down" in answer.message) == bool(seconds)
 
 
 def test_only_throttling_names_a_time():

@@ -149,6 +149,7 @@ def finish(
 ) -> list[OutboxEvent]:
     """Move leased rows to a final state and empty what they say of a person.
 
+    A rejected one keeps it until its deadline: when its cause is mended it may be sent after all.
     Returns those that were still ours; the others, and what is known of their keys, stay as
     their new owner wants them.
     """
@@ -156,15 +157,17 @@ def finish(
         leased = _held(rows, token, using).select_for_update().values_list("pk", flat=True)
         held = set(leased)
         ours = [row for row in rows if row.pk in held]
-        OutboxEvent.objects.using(using).filter(pk__in=held).update(
-            state=state,
-            reason=reason[:500],
-            trace_id=trace_id[:64],
-            user_data=b"{}",
-            final_at=Now(),
-            lease_token=None,
-            leased_until=None,
-        )
+        values: dict[str, Any] = {
+            "state": state,
+            "reason": reason[:500],
+            "trace_id": trace_id[:64],
+            "final_at": Now(),
+            "lease_token": None,
+            "leased_until": None,
+        }
+        if state != State.REJECTED:
+            values["user_data"] = b"{}"
+        OutboxEvent.objects.using(using).filter(pk__in=held).update(**values)
         _settle_keys(ours, state, using)
     return ours
 

@@ -24,6 +24,13 @@ def pause(pixel_id: str, seconds: float, reason: str, *, using: str) -> None:
     )
 
 
+def rest(pixel_id: str, seconds: float, reason: str, *, using: str) -> None:
+    """Send nothing to one dataset for ``seconds``, although all is well with it."""
+    Dataset.objects.using(using).filter(pixel_id=pixel_id).update(
+        paused_until=from_now(timedelta(seconds=seconds)), pause_reason=reason[:500]
+    )
+
+
 def resume(pixel_id: str, *, using: str, accepted: bool = False) -> None:
     """Let a dataset send again: it accepted an event, or its settings were saved."""
     values: dict[str, Any] = {

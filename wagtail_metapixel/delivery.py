@@ -22,6 +22,7 @@ from django.utils import timezone
 from wagtail_metapixel import (
     claims,
     conf,
+    copies,
     counters,
     datasets,
     graph_api,
@@ -91,6 +92,8 @@ def deliver_due(
     ``stopping`` is asked before each request; once it says so, what is left is given back.
     """
     batch = _Batch(outbox.alias(using), stopping)
+    if held := copies.look(using=batch.using):
+        batch.summary.messages.append(f"{held} events of a copied or restored database are held.")
     batch.take(limit, only)
     for rows in batch.groups():
         batch.send(rows)
@@ -181,7 +184,9 @@ class _Batch:
         if answer.kind is Kind.ACCEPTED:
             datasets.resume(pixel_id, using=self.using, accepted=True)
             self._finish(rows, State.SENT, "", answer.trace_id)
-            return True
+            if answer.wait_seconds:
+                datasets.rest(pixel_id, answer.wait_seconds, answer.message, using=self.using)
+            return not answer.wait_seconds
         self.summary.messages.append(f"{pixel_id}: {answer.message}")
         if answer.kind is Kind.INVALID:
             self._finish(rows, State.REJECTED, answer.message, answer.trace_id)

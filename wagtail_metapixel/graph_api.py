@@ -32,6 +32,9 @@ logger = logging.getLogger("wagtail_metapixel")
 PAUSE_SECONDS = 60.0
 """How long to pause when Meta asks to slow down and names no time."""
 PAUSE_CAP_SECONDS = 3600.0
+USED_UP = 95.0
+"""From which share of a limit on, in percent, to pause before Meta says so."""
+_SHARES = ("call_count", "total_time", "total_cputime")
 _local = threading.local()
 
 TRANSIENT_CODES = frozenset({1, 2, 5000})
@@ -104,7 +107,7 @@ def classify(status: int, reply: bytes, headers: Mapping[str, str], *, count: in
     """Sort an HTTP answer into its class."""
     parsed = _json(reply)
     if 200 <= status < 300:
-        return _success(parsed, count)
+        return _success(parsed, headers, count)
     error = parsed.get("error") if isinstance(parsed, dict) else None
     if not isinstance(error, dict):
         return _without_error(status, headers)
@@ -120,13 +123,17 @@ def classify(status: int, reply: bytes, headers: Mapping[str, str], *, count: in
     )
 
 
-def _success(parsed: Any, count: int) -> Answer:
+def _success(parsed: Any, headers: Mapping[str, str], count: int) -> Answer:
     received = parsed.get("events_received") if isinstance(parsed, dict) else None
     if not isinstance(received, int) or received < count:
         return Answer(kind=Kind.UNKNOWN, message="Meta's answer could not be read as a success.")
+    used = _share_used(headers)
+    is_close = used >= USED_UP
     return Answer(
         kind=Kind.ACCEPTED,
+        message=f"{used:.0f} % of what Meta allows is used up; slowing down." if is_close else "",
         trace_id=_plain(parsed.get("fbtrace_id"), 64),
+        wait_seconds=_wait(headers) if is_close else 0.0,
         events_received=received,
     )
 
@@ -162,8 +169,12 @@ def _message(error: Mapping[str, Any], code: int | None, subcode: int | None) ->
 
 
 def _wait(headers: Mapping[str, str]) -> float:
-    named = _retry_after(headers.get("Retry-After", ""))
-    seconds = _minutes_of_usage(headers) * 60.0 or PAUSE_SECONDS if named is None else named
+    """Return how many seconds to pause: the longest that Meta names, in whatever way."""
+    named = [
+        _retry_after(headers.get("Retry-After", "")),
+        _minutes_of_usage(headers) * 60.0 or None,
+    ]
+    seconds = max((each for each in named if each is not None), default=PAUSE_SECONDS)
     return min(max(seconds, 1.0), PAUSE_CAP_SECONDS)
 
 
@@ -185,11 +196,22 @@ def _seconds_until(date: str) -> float:
 
 def _minutes_of_usage(headers: Mapping[str, str]) -> int:
     """Return after how many minutes Meta's usage report says to come again, 0 when it does not."""
-    report = _json(headers.get("X-Business-Use-Case-Usage", "").encode())
-    found = report.values() if isinstance(report, dict) else ()
-    uses = [use for several in found if isinstance(several, list) for use in several]
-    named = [use.get("estimated_time_to_regain_access") for use in uses if isinstance(use, dict)]
+    named = [use.get("estimated_time_to_regain_access") for use in _uses(headers)]
     return max((_integer(minutes) or 0 for minutes in named), default=0)
+
+
+def _share_used(headers: Mapping[str, str]) -> float:
+    """Return how much of any limit is used up, in percent."""
+    shares: list[Any] = [use.get(name) for use in _uses(headers) for name in _SHARES]
+    return max((float(share) for share in shares if type(share) in (int, float)), default=0.0)
+
+
+def _uses(headers: Mapping[str, str]) -> list[dict[str, Any]]:
+    businesses = _json(headers.get("X-Business-Use-Case-Usage", "").encode())
+    found = businesses.values() if isinstance(businesses, dict) else ()
+    uses = [use for several in found if isinstance(several, list) for use in several]
+    uses.append(_json(headers.get("X-App-Usage", "").encode()))
+    return [use for use in uses if isinstance(use, dict)]
 
 
 def _plain(value: Any, length: int) -> str:

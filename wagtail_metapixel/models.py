@@ -364,7 +364,8 @@ class OutboxEvent(models.Model):
     """An event waiting for delivery to one pixel, or the account of what became of it.
 
     Written by :mod:`wagtail_metapixel.outbox` alone. ``event`` and ``user_data`` are JSON bytes
-    that are joined when sent; a final row has an empty ``user_data``. The columns of the lease
+    that are joined when sent; a final row has an empty ``user_data``, but a rejected one only from
+    its deadline on: until then it may be sent after all. The columns of the lease
     stand outside the index that claims, so that taking and releasing a row stays cheap.
     ``answers`` has a line for each time Meta did not take the event, the newest at the end.
     """

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.db import connection, connections
+from django.utils import timezone
+
+from tests.factories import OutboxEventFactory
+from wagtail_metapixel import claims, copies
+from wagtail_metapixel.models import Delivery, OutboxEvent, State
+
+USING = "default"
+MINUTE = timedelta(minutes=1)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch):
+    """A process that has not looked yet."""
+    monkeypatch.setattr(copies, "_looked_at", {})
+
+
+def look():
+    copies._looked_at.clear()
+    return copies.look(using=USING)
+
+
+def known(**changed):
+    """Let a deliverer of this database have been here, ``changed`` since."""
+    look()
+    Delivery.objects.update(**changed)
+
+
+def claimed():
+    return [row.pk for row in claims.claim(100, using=USING)[1]]
+
+
+def test_a_new_installation_holds_nothing():
+    row = OutboxEventFactory()
+    assert (look(), claimed()) == (0, [row.pk])
+
+
+def test_a_deliverer_that_comes_back_soon_holds_nothing():
+    row = OutboxEventFactory()
+    known(seen_at=timezone.now() - timedelta(hours=46))
+    assert (look(), claimed()) == (0, [row.pk])
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"fingerprint": "postgresql 1 2 3"}, "the database is another one"),
+        ({"seen_at": timezone.now() - timedelta(hours=48)}, "Nobody has delivered"),
+    ],
+    ids=["another database", "long ago"],
+)
+def test_what_waits_in_a_copy_is_held_and_what_comes_later_is_not(changed, why, caplog):
+    held = OutboxEventFactory(recorded_at=timezone.now() - timedelta(hours=50))
+    known(**changed)
+    new = OutboxEventFactory(recorded_at=timezone.now() + MINUTE)
+    assert (look(), claimed()) == (1, [new.pk])
+    held.refresh_from_db()
+    assert (held.state, held.reason, held.due_at) == (State.PENDING, copies.HELD, held.deadline)
+    noted = Delivery.objects.get()
+    assert noted.held_since is not None
+    assert why in noted.held_reason
+    assert "1 waiting events are held back" in caplog.text
+    assert look() == 0  # it is said once
+
+
+def test_what_was_recorded_after_the_last_deliverer_leaves():
+    known(fingerprint="another", seen_at=timezone.now() - MINUTE)
+    row = OutboxEventFactory()
+    assert (look(), claimed()) == (0, [row.pk])
+    assert Delivery.objects.get().held_since is None
+
+
+def test_a_person_lets_it_leave_after_all():
+    row = OutboxEventFactory(recorded_at=timezone.now() - MINUTE)
+    known(fingerprint="another")
+    look()
+    assert (copies.held(using=USING), claimed()) == (1, [])
+    assert copies.release(using=USING) == 1
+    assert (copies.held(using=USING), claimed()) == (0, [row.pk])
+    assert Delivery.objects.get().held_since is None
+    assert OutboxEvent.objects.get().reason == ""
+
+
+def test_rows_that_are_done_or_wait_for_something_else_are_not_let_go():
+    done = OutboxEventFactory(state=State.SENT, recorded_at=timezone.now() - MINUTE)
+    known(fingerprint="another")
+    assert look() == 0
+    later = OutboxEventFactory(due_at=timezone.now() + MINUTE, reason="Meta could not be reached.")
+    copies.release(using=USING)
+    assert claimed() == []
+    done.refresh_from_db()
+    later.refresh_from_db()
+    assert (done.state, later.reason) == (State.SENT, "Meta could not be reached.")
+
+
+def test_a_database_that_is_older_than_the_cache_is_a_backup():
+    OutboxEventFactory(recorded_at=timezone.now() - timedelta(hours=3))
+    known()
+    Delivery.objects.update(seen_at=timezone.now() - timedelta(hours=2))
+    assert look() == 1
+    assert "older than the cache" in Delivery.objects.get().held_reason
+
+
+def test_a_cache_that_is_away_or_holds_nonsense_is_no_witness(monkeypatch):
+    OutboxEventFactory(recorded_at=timezone.now() - timedelta(hours=3))
+    known(seen_at=timezone.now() - timedelta(hours=2))
+    for broken in ({"get": lambda key: "x"}, {"get": fail, "set": fail}):
+        for name, work in broken.items():
+            monkeypatch.setattr(type(cache._connections[cache._alias]), name, work, raising=False)
+        Delivery.objects.update(seen_at=timezone.now() - timedelta(hours=2))
+        assert look() == 0
+
+
+def fail(*_args, **_options):
+    raise ConnectionError
+
+
+def test_a_process_looks_once_a_minute(django_assert_num_queries, monkeypatch):
+    look()
+    with django_assert_num_queries(0):
+        assert copies.look(using=USING) == 0
+    clock = copies.time.monotonic()
+    monkeypatch.setattr(copies.time, "monotonic", lambda: clock + 61)
+    Delivery.objects.all().delete()
+    copies.look(using=USING)
+    assert Delivery.objects.exists()
+
+
+def test_a_database_is_known_again():
+    assert copies.fingerprint(USING) == copies.fingerprint(USING)
+    assert copies.fingerprint(USING).startswith(connection.vendor)
+
+
+def test_a_copied_file_of_sqlite_is_another_database(tmp_path, monkeypatch):
+    original, copy = tmp_path / "shop.sqlite3", tmp_path / "copy.sqlite3"
+    original.write_bytes(b"")
+
+    def fingerprint(path):
+        monkeypatch.setitem(connections[USING].settings_dict, "NAME", str(path))
+        monkeypatch.setattr(connections[USING], "vendor", "sqlite")
+        return copies.fingerprint(USING)
+
+    before = fingerprint(original)
+    shutil.copy(original, copy)
+    assert fingerprint(original) == before != fingerprint(copy)
