@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 
 import pytest
 from bs4 import BeautifulSoup
@@ -10,7 +11,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from wagtail_metapixel import browser, keys, visitor
+from wagtail_metapixel import browser, counters, keys, visitor
 from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.events import Event
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, Snapshot
@@ -494,3 +495,19 @@ def test_an_event_that_was_rolled_back_is_never_echoed(django_capture_on_commit_
         browser.echo_on_commit(held, event, ["11111"], using="default")
         transaction.set_rollback(True)
     assert held.echo == []
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX_Request": "true"}], ids=["cookies", "header"])
+def test_what_finds_no_room_counts_as_told_to_nobody_and_is_counted(headers):
+    held = ask(**headers)
+    held.echo += numbered(40, 900)
+    taken_back = []
+    for copy in held.echo:
+        held.take_back[copy["i"]] = partial(taken_back.append, copy["i"])
+    response = attached(held)
+    by_header = response.get("Metapixel-Echo")
+    told = len(decoded(by_header) if by_header else echo_cookies(response))
+    assert 0 < told < 40
+    assert taken_back == [copy["i"] for copy in held.echo[told:]]
+    counted = {item.reason: count for item, count in counters.waiting().items()}
+    assert counted == {browser.NO_ROOM: 40 - told}

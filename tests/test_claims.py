@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from tests.factories import OutboxEventFactory
 from wagtail_metapixel import claims, datasets
-from wagtail_metapixel.models import OutboxEvent, SentKey, State, Twin, Withdrawal
+from wagtail_metapixel.models import ConsentProof, OutboxEvent, SentKey, State, Twin, Withdrawal
 
 USING = "default"
 FACT = {"keyed": True, "event_name": "Purchase", "event_id": "f" * 32}
@@ -396,11 +396,30 @@ def test_event_without_a_key_asks_and_leaves_nothing_in_the_table(django_assert_
 # Consent taken back
 
 
-@pytest.mark.parametrize(("seconds", "stops"), [(1, True), (-1, False)])
+@pytest.mark.parametrize(("seconds", "stops"), [(1, True), (-60, False)])
 def test_withdrawal_stops_what_was_recorded_before_it(seconds, stops):
     row = OutboxEventFactory(digests="aaa bbb")
     withdrawn_at = row.recorded_at + timedelta(seconds=seconds)
     Withdrawal.objects.create(digest="bbb", withdrawn_at=withdrawn_at)
+    assert ids(claims.withdrawn([row], using=USING)) == ([row.pk] if stops else [])
+
+
+@pytest.mark.parametrize(("seconds", "stops"), [(-29, True), (-31, False)])
+def test_withdrawal_stops_what_was_on_its_way_and_recorded_just_after_it(seconds, stops):
+    row = OutboxEventFactory(digests="aaa")
+    withdrawn_at = row.recorded_at + timedelta(seconds=seconds)
+    Withdrawal.objects.create(digest="aaa", withdrawn_at=withdrawn_at)
+    assert ids(claims.withdrawn([row], using=USING)) == ([row.pk] if stops else [])
+
+
+@pytest.mark.parametrize(("hours", "stops"), [(-2, False), (2, True)])
+def test_withdrawal_stops_what_rests_on_a_consent_from_before_whenever_it_was_recorded(
+    hours, stops
+):
+    given_at = timezone.now() - timedelta(hours=5)
+    ConsentProof.objects.create(proof_id="p", site_pk=1, choice="granted", given_at=given_at)
+    row = OutboxEventFactory(digests="aaa", consent_proof="p")
+    Withdrawal.objects.create(digest="aaa", withdrawn_at=given_at + timedelta(hours=hours))
     assert ids(claims.withdrawn([row], using=USING)) == ([row.pk] if stops else [])
 
 

@@ -96,6 +96,11 @@ def test_row_with_a_twin_expires_before_meta_would_count_both():
 # The browser's half
 
 
+def test_copy_that_reached_nobody_may_be_told_after_all():
+    told = [outbox.first_to_tell("f" * 32, using=USING) for _ in range(2)]
+    outbox.not_told_yet("f" * 32, using=USING)
+    assert [*told, outbox.first_to_tell("f" * 32, using=USING)] == [True, False, True]
+
 def told_to_browsers(*event_ids):
     rows = outbox.recorded(event_ids, 1, newer_than=timedelta(minutes=5), using=USING)
     return [row.pixel_id for row in rows]

@@ -396,11 +396,13 @@ def test_a_recorded_event_is_the_twin_of_what_the_browser_sends(site):
 
 
 @pytest.mark.parametrize(
-    ("pixel", "twin"), [("loaded", "maybe"), ("unknown", "maybe"), ("failed", "no")]
+    ("pixel", "twin"),
+    [("loaded", "maybe"), ("unknown", "maybe"), ("failed", "no"), ("shared", "maybe")],
 )
 def test_without_metas_script_there_is_no_twin(site, pixel, twin):
     send("collect", view(pixel=pixel))
     assert OutboxEvent.objects.get().twin == twin
+    assert (views.SHARED in counted(counters.DIAGNOSTIC)) == (pixel == "shared")
 
 
 def test_who_the_visitor_is_comes_from_the_request_and_never_from_the_body(site):

@@ -93,6 +93,11 @@ def test_a_request_without_anything_in_it_can_be_copied():
         ({"HX-Request": "true"}, True),
         ({"Turbo-Frame": "cart"}, True),
         ({"X-Requested-With": "XMLHttpRequest"}, True),
+        ({"X-Requested-With": "XMLHttpRequest", "Sec-Fetch-Mode": "navigate"}, True),
+        # Plain http, and older browsers: what they accept tells a page from the rest.
+        ({"Accept": "*/*"}, True),
+        ({"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, False),
+        ({"Accept": "*/*", "Sec-Fetch-Mode": "navigate"}, False),
     ],
 )
 def test_a_request_tells_whether_a_script_made_it(headers, by_script):

@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 
-from wagtail_metapixel import conf, keys, payloads, script_files
+from wagtail_metapixel import conf, counters, keys, payloads, script_files
 from wagtail_metapixel.choices import ConsentProvider
 from wagtail_metapixel.events import Event
 from wagtail_metapixel.exceptions import ConfigurationError
@@ -36,6 +36,7 @@ ECHO_HEADER = "Metapixel-Echo"
 ECHO_SECONDS = 30 * 60
 ECHO_BYTES = 1024
 """All echo cookies of a browser together, names and values; or the header of a response."""
+NO_ROOM = "echo: left out, the browser holds too much that it did not take"
 
 
 # What a page holds
@@ -228,16 +229,21 @@ def echo_on_commit(
     *,
     using: str,
     may_tell: Callable[[], bool] | None = None,
+    take_back: Callable[[], object] | None = None,
 ) -> None:
     """Hand the browser copy of ``event`` to the response, once the row is committed.
 
     ``may_tell`` is asked then: what can happen only once is told to a browser only once.
+    ``take_back`` is called where the response has no room for it.
     """
     copy = payloads.browser_event(event, pixel_ids)
 
     def hand_over() -> None:
-        if may_tell is None or may_tell():
-            held.echo.append(copy)
+        if may_tell is not None and not may_tell():
+            return
+        held.echo.append(copy)
+        if take_back is not None:
+            held.take_back[copy["i"]] = take_back
 
     transaction.on_commit(hand_over, using=using, robust=True)
 
@@ -246,9 +252,10 @@ def attach(response: HttpResponseBase, held: Capture) -> None:
     """Put the waiting echo on ``response`` and keep every cache away from it."""
     if held.echo:
         if travels_by_header(held, response):
-            response[ECHO_HEADER] = _header(held.echo)
+            response[ECHO_HEADER], left = _header(held.echo)
         else:
-            _set_cookies(response, held)
+            left = _set_cookies(response, held)
+        _leave_out(left, held)
     if held.echo or held.no_store:
         patch_cache_control(response, private=True, no_store=True)
 
@@ -271,30 +278,41 @@ def encode(value: Any) -> str:
     return base64.urlsafe_b64encode(payloads.dump(value)).decode().rstrip("=")
 
 
-def _header(echo: list[dict[str, Any]]) -> str:
+def _leave_out(copies: Iterable[dict[str, Any]], held: Capture) -> None:
+    """Say that there was no room, and let a thank-you page tell what can happen only once."""
+    for copy in copies:
+        counters.add(counters.Item(counters.DIAGNOSTIC, NO_ROOM, copy["n"]))
+        if take_back := held.take_back.get(copy["i"]):
+            take_back()
+
+
+def _header(echo: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
     value = encode(echo)
-    copies = [_by_id(copy) for copy in echo]
-    while len(value) > ECHO_BYTES:
-        value = encode(copies)
-        copies.pop()
-    return value
+    kept = len(echo)
+    if len(value) > ECHO_BYTES:
+        copies = [_by_id(copy) for copy in echo]
+        while len(value := encode(copies)) > ECHO_BYTES:
+            copies.pop()
+        kept = len(copies)
+    return value, echo[kept:]
 
 
-def _set_cookies(response: HttpResponseBase, held: Capture) -> None:
+def _set_cookies(response: HttpResponseBase, held: Capture) -> list[dict[str, Any]]:
     # Where the script is blocked, nobody takes the cookies away: they must not pile up until the
     # shop's server refuses the length of the headers.
     prefix = _echo_prefix(held.site() if cookie_domain(held.host) else None)
     waiting = (item for item in held.cookies.items() if item[0].startswith(prefix))
     used = sum(len(name) + len(value) for name, value in waiting)
-    for copy in held.echo:
+    for number, copy in enumerate(held.echo):
         name = prefix + copy["i"][:8]
         value = encode(copy)
         if used + len(name) + len(value) > ECHO_BYTES:
             value = encode(_by_id(copy))
         used += len(name) + len(value)
         if used > ECHO_BYTES:
-            return
+            return held.echo[number:]
         set_echo_cookie(response, held, name, value)
+    return []
 
 
 def _echo_prefix(sharing: SiteConfig | None) -> str:

@@ -20,9 +20,11 @@ from django.utils import timezone
 
 from wagtail_metapixel import datasets
 from wagtail_metapixel.database_time import from_now
-from wagtail_metapixel.models import OutboxEvent, SentKey, State, Twin, Withdrawal
+from wagtail_metapixel.models import ConsentProof, OutboxEvent, SentKey, State, Twin, Withdrawal
 
 LEASE = timedelta(seconds=60)
+ON_ITS_WAY = timedelta(seconds=30)
+"""How long a request may take that carries a consent whose time is not known."""
 ANSWERS_MAX = 4000
 """Characters that are kept of what the tries of one row brought, from the end."""
 
@@ -266,15 +268,26 @@ def _key(row: OutboxEvent) -> dict[str, str]:
 
 
 def withdrawn(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEvent]:
-    """Return the rows whose person took the consent back after they were recorded."""
+    """Return the rows whose person took back the consent that they rest on."""
     digests = {digest for row in rows for digest in row.digests.split()}
     if not digests:
         return []
     latest: dict[str, datetime] = {}
     for found in Withdrawal.objects.using(using).filter(digest__in=digests):
         latest[found.digest] = max(found.withdrawn_at, latest.get(found.digest, found.withdrawn_at))
+    # A request with a yes of before may have been on its way, or slow, and recorded only then.
+    concerned = [row for row in rows if any(digest in latest for digest in row.digests.split())]
+    given = _given_at(concerned, using)
     return [
         row
-        for row in rows
-        if any(latest[d] >= row.recorded_at for d in row.digests.split() if d in latest)
+        for row in concerned
+        if max(latest[d] for d in row.digests.split() if d in latest) >= given[row.pk]
     ]
+
+
+def _given_at(rows: Sequence[OutboxEvent], using: str) -> dict[int, datetime]:
+    """Return when the consent was given that each row rests on, as far as that is known."""
+    ids = {row.consent_proof for row in rows if row.consent_proof}
+    proofs = ConsentProof.objects.using(using).filter(proof_id__in=ids) if ids else ()
+    times = {proof.proof_id: proof.given_at for proof in proofs}
+    return {row.pk: times.get(row.consent_proof, row.recorded_at - ON_ITS_WAY) for row in rows}

@@ -117,6 +117,11 @@ def first_to_tell(event_id: str, *, using: str) -> bool:
     return True
 
 
+def not_told_yet(event_id: str, *, using: str) -> None:
+    """Undo what :func:`first_to_tell` noted: the copy reached nobody."""
+    AnsweredTicket.objects.using(using).filter(event_id=event_id).delete()
+
+
 def recorded(ids: Iterable[str], site_pk: int, *, newer_than: timedelta, using: str) -> Rows:
     """Return the rows of these events of one site that a browser may still be told of.
 

@@ -200,7 +200,11 @@ def _track(
     told = [row.pixel_id for row in rows if row.twin == Twin.MAYBE and not row.reason]
     if told and held is not None and held.has_middleware:
         once = partial(outbox.first_to_tell, event.event_id, using=using)
-        browser.echo_on_commit(held, event, told, using=using, may_tell=once if keyed else None)
+        undo = partial(outbox.not_told_yet, event.event_id, using=using)
+        may_tell, take_back = (once, undo) if keyed else (None, None)
+        browser.echo_on_commit(
+            held, event, told, using=using, may_tell=may_tell, take_back=take_back
+        )
     return recording.recorded(event, site, reason)
 
 

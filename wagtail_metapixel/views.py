@@ -57,6 +57,8 @@ UNSIGNED_TEXT_MAX = 100
 _UUID4 = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}")
 _EVENT_ID = re.compile(r"[0-9a-f]{32}")
 _DOMAIN = re.compile(r"[a-z0-9.-]{1,253}")
+SHARED = "another Meta pixel is on the page"
+"""What the doctor is told when a browser found one beside ours."""
 
 # collect/: the server half of page events
 
@@ -92,6 +94,8 @@ def collect(call: Call) -> HttpResponse:
     ]
     if wanted:
         failed = body.get("pixel") == "failed"
+        if body.get("pixel") == "shared":
+            counters.add(counters.Item(counters.DIAGNOSTIC, SHARED, site_pk=site.site_pk))
         known = signed_in.with_account(person, request, site)
         collecting.collect(wanted, known, decision, site, pixel_failed=failed)
     _keep_meta_cookies(response, call, person)

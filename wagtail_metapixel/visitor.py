@@ -64,6 +64,8 @@ class Capture:
     has_middleware: bool = False
     """Whether somebody will hand the echo to the response."""
     echo: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    take_back: dict[str, Callable[[], object]] = field(default_factory=dict, repr=False)
+    """By event id: what undoes that the echo of an event counts as told."""
     """Browser copies of committed action events, waiting for the response."""
     is_staff: bool = False
     """Whether somebody who may enter the admin has just logged in."""
@@ -111,8 +113,11 @@ class Capture:
         """Whether code on a page made this request, and not the browser on its way to a page."""
         if self.header("HX-Request") or self.header("Turbo-Frame"):
             return True
-        mode = self.header("Sec-Fetch-Mode")
-        return bool(self.header("X-Requested-With") or (mode and mode != "navigate"))
+        if mode := self.header("Sec-Fetch-Mode"):
+            return mode != "navigate" or bool(self.header("X-Requested-With"))
+        # Not sent on plain http, nor by older browsers; on its way to a page each asks for HTML.
+        accepted = self.header("Accept")
+        return bool(self.header("X-Requested-With") or (accepted and "text/html" not in accepted))
 
     @property
     def host(self) -> str:

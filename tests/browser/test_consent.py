@@ -87,21 +87,6 @@ def test_withdrawal_calls_back_a_yes_that_is_on_its_way(
     assert shopper.all_troubles() == []
 
 
-def test_yes_of_somebody_who_leaves_at_once_is_heard(cached_shop, cached_product, visit):
-    shopper = visit(cached_shop, patience=0)
-    shopper.arrive()
-    before = len(column(cached_shop, PROOFS))
-    asked = held(shopper.page, "**/metapixel/consent/", times=1)
-    shopper.find("consent-accept").click()
-    assert shopper.wait_until(lambda: asked, PATIENCE)
-    with shopper.page.expect_navigation(url=cached_product):
-        shopper.page.evaluate("(url) => { location.href = url; }", cached_product)
-    assert shopper.wait_until(
-        lambda: shopper.cookies().get("metapixel_consent", "").startswith("granted."), PATIENCE
-    )
-    assert column(cached_shop, PROOFS)[before:] == ["granted"]
-
-
 def test_grant_after_a_refusal_reports_from_that_page_on(shop, sandbox, visit):
     shopper = visit(shop)
     shopper.arrive()

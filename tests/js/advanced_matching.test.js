@@ -309,3 +309,46 @@ test('the automatic events are left on where the owner chose them', () => {
   const page = new Page({ config: { auto_config: true } });
   assert.deepEqual(plain(page.calls.slice(0, 1)), [['init', PIXEL]]);
 });
+
+for (const [what, look] of [
+  ['brought back by the back button', (page) => page.comeBack()],
+  ['looked at again', (page) => page.tell('visibilitychange')],
+]) {
+  test(`a document of one person that is ${what} while another has signed in tells nobody`, async () => {
+    const page = visit(knows({ em: EM }));
+    await page.metaLoads();
+    const before = page.fired.length;
+    page.answers[URL_OF_IT] = knows({ em: 'b'.repeat(64) });
+    await look(page);
+    page.window.metapixel.track('Contact');
+    await page.pass(2000);
+    assert.equal(page.fired.length, before);
+  });
+
+  test(`a document that is ${what} by the same person goes on telling, in its order`, async () => {
+    const page = visit(knows({ em: EM }));
+    await page.metaLoads();
+    await look(page);
+    page.window.metapixel.track('Contact');
+    await settle();
+    assert.equal(page.firedNames.at(-1), 'Contact');
+    assert.equal(inits(page).length, 1);
+  });
+}
+
+test('a document of somebody of whom the server says no more tells nobody', async () => {
+  const page = visit(knows({ em: EM }));
+  await page.metaLoads();
+  page.answers[URL_OF_IT] = { status: 503 };
+  await page.tell('visibilitychange');
+  page.window.metapixel.track('Contact');
+  await settle();
+  assert.equal(page.firedNames.includes('Contact'), false);
+});
+
+test('a document of nobody asks nobody when it is looked at again', async () => {
+  const page = visit(knows({ em: EM }), { cookies: '' });
+  await page.metaLoads();
+  await page.tell('visibilitychange');
+  assert.deepEqual(page.postsTo(URL_OF_IT), []);
+});

@@ -525,36 +525,3 @@ test('a yes that finds no old no is left as the server has set it', async () => 
   await page.click(button(page, 'grant'));
   assert.deepEqual(page.jar.writes.filter((line) => line.startsWith('metapixel_consent')).length, 1);
 });
-
-test('who leaves before a yes was answered has said it all the same', async () => {
-  const page = open();
-  page.answers[CONFIG.consent] = () => new Promise(() => {}); // called back by the browser with its page
-  page.window.metapixel.grant();
-  await page.leave();
-  assert.deepEqual(page.beacons, [{ url: CONFIG.consent, body: { choice: 'granted' } }]);
-});
-
-for (const [what, choices] of [
-  ['a yes that was answered', ['grant']],
-  ['a yes that was taken back', ['grant', 'revoke']],
-  ['a no', ['deny']],
-  ['nothing', []],
-]) {
-  test(`who leaves after ${what} is told of no more`, async () => {
-    const page = open();
-    page.answers[CONFIG.consent] = () => {};
-    choices.forEach((verb) => page.window.metapixel[verb]());
-    await settle();
-    await page.leave();
-    assert.deepEqual(page.beacons.filter(({ url }) => url === CONFIG.consent), []);
-  });
-}
-
-test('who takes a yes back while it is on its way, and leaves, has said no', async () => {
-  const page = open();
-  page.answers[CONFIG.consent] = () => new Promise(() => {});
-  page.window.metapixel.grant();
-  page.window.metapixel.revoke();
-  await page.leave();
-  assert.deepEqual(page.beacons, []);
-});

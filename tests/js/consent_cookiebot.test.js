@@ -10,6 +10,9 @@ const consent = (marketing, method = 'explicit') =>
 // The object that Cookiebot documents.
 const cookiebot = (page, { response, ...given }) => {
   page.window.Cookiebot = { consent: given, hasResponse: response, consented: false, declined: false };
+  // Its cookie has the same answer, for other pages and the server.
+  const pairs = Object.entries(given).map((pair) => pair.join(':'));
+  if (response) page.jar.text = `CookieConsent={${pairs}}; Path=/`;
   page.window.Cookiebot.submitCustomConsent = (...args) => {
     page.submitted = args;
     cookiebot(page, { response: true, ...consent(args[2]) });
@@ -129,8 +132,9 @@ test('a no to another category is no no', () => {
 });
 
 test('a cookie that cannot be decoded is no yes', () => {
-  const page = open('cookiebot', { cookies: 'CookieConsent=%E0' });
+  const page = open('cookiebot');
   cookiebot(page, { response: true, ...consent(true) });
+  page.jar.text = 'CookieConsent=%E0; Path=/';
   assert.equal(answer(page), 'unknown');
 });
 
@@ -149,4 +153,12 @@ test('a withdrawal the server did not take holds on the next page, and grant() e
   next.window.metapixel.grant();
   await next.pass(500);
   assert.deepEqual([answer(next), next.firedNames], ['granted', ['PageView']]);
+});
+
+test('a yes that this page remembers ends when its cookie is gone', async () => {
+  const page = open('cookiebot');
+  cookiebot(page, { response: true, ...consent(true) });
+  await say(page, 'CookiebotOnAccept');
+  page.jar.text = 'CookieConsent=; Path=/; Max-Age=0';
+  assert.equal(answer(page), 'unknown');
 });

@@ -123,3 +123,32 @@ test('the newest question counts, whichever answer is faster', async () => {
   await settle();
   assert.equal(answer(page), 'denied');
 });
+
+for (const [what, look] of [
+  ['is brought back by the back button', (page) => page.comeBack()],
+  ['is looked at again', (page) => page.tell('visibilitychange')],
+]) {
+  test(`a page with an old yes that ${what} after a no tells nothing`, async () => {
+    const page = await start('granted', { cookies: '' });
+    await page.metaLoads();
+    const posts = () => page.posts.filter(({ url }) => url !== CHOICE && !url.includes('consent')).length;
+    const before = posts();
+    page.says('denied');
+    page.jar.text = '_fbp=; Max-Age=0; Path=/; Domain=example.com';
+    const looking = look(page);
+    page.window.metapixel.track('Contact');
+    await looking;
+    await page.pass(2000);
+    assert.deepEqual([page.firedNames, posts(), answer(page)], [['PageView'], before, 'denied']);
+    assert.equal(page.jar.get('_fbp'), null);
+  });
+
+  test(`a page that ${what} with the yes still there tells what came meanwhile`, async () => {
+    const page = await start('granted');
+    await page.metaLoads();
+    const looking = look(page);
+    page.window.metapixel.track('Contact');
+    await looking;
+    assert.equal(page.firedNames.includes('Contact'), true);
+  });
+}

@@ -278,3 +278,13 @@ test('a page made before anybody looked at it does not outweigh a no told meanwh
   await page.pass(500);
   assert.deepEqual([answer(page), mirror(page), page.scripts], ['denied', 'denied', []]);
 });
+
+test('a yes that this page remembers ends when the tool asks again on another page', async () => {
+  const { page, tool } = start();
+  await tool.say(tcData());
+  await page.metaLoads();
+  page.jar.text = 'metapixel_choice=; Path=/; Max-Age=0';
+  await page.comeBack();
+  await page.pass(2000);
+  assert.deepEqual([answer(page), page.firedNames], ['unknown', ['PageView']]);
+});

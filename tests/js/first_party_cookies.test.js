@@ -218,3 +218,26 @@ test('an id that lies on another domain already is not made a second time', () =
   assert.equal(page.window.metapixel.cookies.ensure().fbp, 'fb.1.1500000000000.99');
   assert.deepEqual(page.jar.cookies.map((cookie) => cookie.domain), ['example.com']);
 });
+
+const BACK = '_fbp=fb.1.1500000000000.123; Path=/; Domain=example.com';
+
+test('a late answer to a post from before the no does not bring them back', async () => {
+  const { page } = ensure();
+  page.window.metapixel.cookies.forget();
+  await page.pass(900);
+  page.jar.text = BACK;
+  await page.pass(100);
+  assert.equal(page.jar.get('_fbp'), null);
+  await page.pass(2000);
+  page.jar.text = BACK;
+  await page.pass(27000);
+  assert.equal(page.jar.get('_fbp'), null);
+});
+
+test('what a yes after the no makes stays', async () => {
+  const { page } = ensure();
+  page.window.metapixel.cookies.forget();
+  const { fbp } = page.window.metapixel.cookies.ensure();
+  await page.pass(30000);
+  assert.equal(page.jar.get('_fbp'), fbp);
+});

@@ -267,3 +267,13 @@ test('without the cookie file the cookies are left to the script of Meta', async
   assert.deepEqual(page.jar.writes, []);
   assert.equal('fbp' in page.postsTo(CONFIG.collect)[0], false);
 });
+
+test('whoever signs in to the admin in another tab is staff on this page too', async () => {
+  const page = new Page();
+  await page.metaLoads();
+  page.jar.text = 'metapixel_off=; Path=/';
+  page.window.metapixel.track('Contact');
+  await page.comeBack();
+  await page.pass(2000);
+  assert.deepEqual([page.firedNames, page.posts.length], [['PageView'], 1]);
+});

@@ -106,11 +106,20 @@ test('a pixel that waits in the queue of somebody else is not started again', ()
   assert.deepEqual(page.calls.map((call) => call[0]), ['init', 'track', 'trackSingle']);
 });
 
-test('the loaded script of another pixel counts as loaded', async () => {
+test('the loaded script of another pixel counts as loaded, and the server hears that it is shared', async () => {
   const page = new Page({ window: { fbq: theirs({ callMethod() {} }) } });
   await page.pass(0);
-  assert.equal(page.postsTo(CONFIG.collect)[0].pixel, 'loaded');
+  assert.equal(page.postsTo(CONFIG.collect)[0].pixel, 'shared');
 });
+
+for (const [whose, id, word] of [['another pixel', '5555555555', 'shared'], ['ours', PIXEL, 'loaded']]) {
+  test(`${whose} that was started on our script while it came is told to the server as ${word}`, async () => {
+    const page = new Page();
+    page.window.fbq('init', id);
+    await page.metaLoads();
+    assert.equal(page.postsTo(CONFIG.collect)[0].pixel, word);
+  });
+}
 
 test('the waiting stub of another pixel is unknown after two seconds', async () => {
   const page = new Page({ window: { fbq: theirs() } });

@@ -8,8 +8,8 @@
  *   begin(config, init): calls init(person) when that is known; at once, without a person, where there is none.
  *   keeps(work): true if it is not known yet; work() is called after init.
  *   hears(word): a "revoke" before init drops what was kept, and a later "grant" begins anew.
- *   isStale(): true once whoever was named has signed out, or withdrawn, in this very document. Until the next load the
- *     server alone tells, for init cannot be taken back.
+ *   isStale(): true once whoever was named has signed out or withdrawn, or somebody else has signed in, while this very
+ *     document was there. Until the next load the server alone tells, for init cannot be taken back.
  */
 (() => {
   'use strict';
@@ -47,7 +47,8 @@
     });
   };
 
-  let named = false; // init has named somebody
+  let named; // whom init has named, as text
+  let address;
   let waiting; // what is kept until it is known who has signed in
   let anew; // what a withdrawal came before
 
@@ -62,7 +63,8 @@
       waiting = null;
       if (api.consent?.read() === 'denied') return; // perhaps in another tab
       anew = null;
-      named = Boolean(person);
+      named = person && JSON.stringify(person);
+      address = config.matching;
       if (person) init(person);
       else init();
       kept.forEach((work) => work());
@@ -78,7 +80,20 @@
   };
 
   let stale = false;
-  const isStale = () => (stale = stale || (named && !isMarked()));
+  const isStale = () => (stale = stale || Boolean(named && !isMarked()));
+
+  // Somebody else may have signed in meanwhile, on another page.
+  const askAgain = async () => {
+    if (!named || waiting || isStale()) return;
+    const kept = (waiting = []);
+    const person = await request(address).catch(() => null);
+    stale = stale || JSON.stringify(person) !== named;
+    if (waiting !== kept) return;
+    waiting = null;
+    kept.forEach((work) => work());
+  };
+  document.addEventListener('visibilitychange', () => document.hidden || askAgain());
+  addEventListener('pageshow', ({ persisted }) => persisted && askAgain());
 
   api.matching = { ask, begin, keeps, hears, isStale };
 })();

@@ -109,7 +109,7 @@
     if (!consent) return false; // the site has not included our URLs
     try {
       const body = JSON.stringify({ choice });
-      const keepalive = choice !== 'granted'; // or Chromium would not call it back
+      const keepalive = choice !== 'granted'; // a yes that outlives its page cannot be called back
       const answer = await fetch(consent, { method: 'POST', body, mode: 'same-origin', keepalive, signal });
       if (!answer.ok) return false; // the visitor's choice is not known to the server: the banner stays
     } catch (error) {
@@ -168,8 +168,4 @@
   document.addEventListener('visibilitychange', refresh);
   document.addEventListener('prerenderingchange', refresh);
   window.addEventListener('pageshow', refresh);
-  // A yes that nobody took back outlives the page.
-  window.addEventListener('pagehide', () => {
-    if (asked === 'granted') navigator.sendBeacon?.(island().consent, '{"choice":"granted"}');
-  });
 })();

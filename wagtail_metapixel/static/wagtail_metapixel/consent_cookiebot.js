@@ -10,9 +10,10 @@
   const ask = ({ category }, cookie) => {
     const { Cookiebot } = window;
     if (!Cookiebot || !Cookiebot.consent) return undefined; // still loading
-    if (!Cookiebot.hasResponse) return 'unknown';
+    const kept = cookie('CookieConsent');
+    if (!Cookiebot.hasResponse || !kept) return 'unknown';
     const { [category]: allowed, method } = Cookiebot.consent;
-    if (allowed === false || refused(cookie('CookieConsent'), category)) return 'denied';
+    if (allowed === false || refused(kept, category)) return 'denied';
     // What Cookiebot assumes by itself ("implied", where it does not ask) is nobody's answer.
     return allowed === true && method === 'explicit' ? 'granted' : 'unknown';
   };

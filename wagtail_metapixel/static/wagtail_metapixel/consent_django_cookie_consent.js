@@ -34,10 +34,17 @@
   // The package tells its server by two requests after the click.
   const lookSoon = () => [300, 1000, 3000].forEach((delay) => setTimeout(look, delay));
 
+  // What was said to another page meanwhile, only the server knows.
+  const lookAgain = () => {
+    said = 'unknown';
+    tool.heard();
+    look();
+  };
+
   look();
   document.addEventListener('prerenderingchange', look);
-  document.addEventListener('visibilitychange', () => document.hidden || look());
-  window.addEventListener('pageshow', ({ persisted }) => persisted && look());
+  document.addEventListener('visibilitychange', () => document.hidden || lookAgain());
+  window.addEventListener('pageshow', ({ persisted }) => persisted && lookAgain());
   document.addEventListener('metapixel:consent', () => {
     look();
     lookSoon();

@@ -63,6 +63,7 @@
     let early; // what it said while nobody looked at the page
     let overruled; // the visitor has said no elsewhere since
     let ours; // the objection was written by this page
+    let kept; // the browser took the mirror
     let told;
 
     const object = () => {
@@ -80,7 +81,9 @@
     const read = () => {
       const answer = tool();
       // A yes that this page only remembers does not outweigh a no that another page was told.
-      if (answer === 'granted') return objected() || (spoken === 'granted' && refused()) ? 'denied' : 'granted';
+      const remembered = answer === 'granted' && spoken === 'granted' && mirrored;
+      if (remembered && kept && !cookie(MIRROR)) return 'unknown'; // another page's tool asks again
+      if (answer === 'granted') return objected() || (remembered && refused()) ? 'denied' : 'granted';
       return answer === 'denied' ? 'denied' : 'unknown';
     };
 
@@ -88,6 +91,7 @@
       const state = answer === 'granted' && objected() ? 'denied' : answer;
       if (state === 'granted' || state === 'denied') write(MIRROR, state + suffix, 86400);
       else if (cookie(MIRROR)) write(MIRROR, '', 0);
+      kept = cookie(MIRROR);
     };
 
     const refresh = (now) => {

@@ -114,17 +114,27 @@
     return id && id !== stored ? store('_fbc', id) : present;
   };
 
+  // The answer to a post from before may bring them back.
+  let gone = false;
+  const sweep = () => gone && ['_fbp', '_fbc'].forEach(forget);
+
   api.cookies = {
-    ensure: () =>
-      island().cookies === false
+    ensure: () => {
+      gone = false;
+      return island().cookies === false
         ? { fbp: valid('_fbp'), fbc: valid('_fbc'), domain: null }
         : {
           fbp: valid('_fbp') || store('_fbp', random()),
           fbc: fbc(),
           // The browser is asked with cookies: not before somebody wants to know.
           get domain() { return ownDomain(); },
-        },
-    forget: () => ['_fbp', '_fbc'].forEach(forget),
+        };
+    },
+    forget: () => {
+      gone = true;
+      sweep();
+      [1, 3, 10, 30].forEach((seconds) => setTimeout(sweep, seconds * 1000));
+    },
     clear: forget,
   };
 })();

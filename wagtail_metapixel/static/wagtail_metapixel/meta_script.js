@@ -2,7 +2,8 @@
  * wagtail-metapixel: Meta's script, and all that is said to fbq. Its place is before metapixel.js.
  *
  * metapixel.meta = {start(config, settle), fire(name, params, id, only), consent(word)}: called by metapixel.js, and
- *   only after a grant. settle("loaded" | "failed") is called when it is known what became of Meta's script.
+ *   only after a grant. settle("loaded" | "failed" | "shared") is called when it is known what became of Meta's script:
+ *   shared with somebody else's pixel.
  * With "data_layer" in the config island nothing is said to fbq: events are handed to the page's tag manager.
  * With "early" Meta's script is loaded before the answer and told to wait; it learns of no pixel before start().
  */
@@ -72,6 +73,8 @@
     return [...started, ...waiting].map(String);
   };
 
+  const isShared = () => !ours || known().some((other) => !pixels.some(({ id }) => id === other));
+
   const handOver = () => {
     // An element of that name takes nothing.
     if (typeof window.dataLayer?.push !== 'function') window.dataLayer = [];
@@ -96,8 +99,8 @@
       console.info('metapixel: another Meta pixel is on this page, no second script is loaded');
       if (fbq.callMethod) outcome = 'loaded';
     }
-    heard = settle;
-    if (outcome) settle(outcome);
+    heard = (word) => settle(word === 'loaded' && isShared() ? 'shared' : word);
+    if (outcome) heard(outcome);
     if (limited) fbq('dataProcessingOptions', ['LDU'], 0, 0); // of all the page's pixels; it has to come before init
     const init = (...person) => {
       const there = known();

@@ -10,7 +10,7 @@
   let config; // undefined: switched off
   let state = 'unknown'; // the consent last acted upon
   let said; // grant(), deny() or revoke()
-  let pixel = 'unknown'; // Meta's script: loaded | failed
+  let pixel = 'unknown'; // Meta's script: loaded | failed | shared
   let started;
   let revoked; // so was fbq
   let path;
@@ -45,11 +45,12 @@
 
   const has = (name) => RegExp('(^|; )' + name).test(cookies());
   const hasMeta = () => has('_fb[cp]=');
+  const isStaff = () => has('metapixel_off(=|;|$)');
 
-  // Each time: Meta's script may change them.
+  // Meta's script may change them.
   const visitor = () => api.cookies?.ensure() || {};
 
-  // Not randomUUID: plain http has none.
+  // randomUUID: not on plain http.
   const uuid = () => {
     const random = new Uint8Array(36).map(() => Math.random() * 256);
     window.crypto?.getRandomValues(random);
@@ -113,7 +114,7 @@
 
   // ---- Hold: the one place that acts upon consent
   const turn = (fill) => {
-    if (!config) return;
+    if (!config || isStaff()) return;
     const before = become(consent());
     if (state !== 'denied') {
       view(fill);
@@ -280,7 +281,7 @@
   const start = safe(() => {
     island = JSON.parse(document.querySelector('script#metapixel-config').textContent);
     const { provider, collect, pixels, gpc } = island;
-    if (!provider || !collect || !pixels.length || has('metapixel_off(=|;|$)')) return;
+    if (!provider || !collect || !pixels.length || isStaff()) return;
     if (navigator.globalPrivacyControl && gpc !== false) return;
     config = island;
     const look = () => {
