@@ -60,6 +60,25 @@ def test_row_whose_lease_ended_is_claimable_again():
     assert again[0].lease_token == second != first
 
 
+def test_row_whose_worker_vanished_may_have_been_sent_since_its_lease_ended():
+    OutboxEventFactory()
+    _, [row] = claim()
+    assert row.first_unknown_at is None
+    end_lease(row)
+    ended = OutboxEvent.objects.get().leased_until
+    _, [row] = claim()
+    assert row.first_unknown_at == ended
+    end_lease(row)
+    assert claim()[1][0].first_unknown_at == ended
+
+
+def test_row_that_was_given_back_was_not_sent():
+    OutboxEventFactory()
+    token, rows = claim()
+    claims.release(rows, token, using=USING)
+    assert claim()[1][0].first_unknown_at is None
+
+
 @pytest.mark.parametrize("state", [state for state in State if state != State.PENDING])
 def test_final_row_is_never_claimed(state):
     OutboxEventFactory(state=state)
@@ -329,7 +348,9 @@ def test_row_that_was_not_sent_takes_no_key(state):
     assert decide(second)[1:] == ([], [])
 
 
-@pytest.mark.parametrize("state", [State.EXPIRED, State.DEAD])
+@pytest.mark.parametrize(
+    "state", [State.EXPIRED, State.DEAD, State.WITHDRAWN, State.ERASED]
+)
 def test_row_that_meta_may_have_counted_keeps_its_key(state):
     first, second = OutboxEventFactory.create_batch(2, **FACT)
     token, *_ = decide(first)

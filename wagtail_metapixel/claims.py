@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import F, Q, QuerySet, Value
-from django.db.models.functions import Concat, Now, Right
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce, Concat, Now, Right
 from django.utils import timezone
 
 from wagtail_metapixel import datasets
@@ -87,7 +87,13 @@ def _take_from(
 def _take(
     due: QuerySet[OutboxEvent], token: uuid.UUID, limit: int, using: str, lease: timedelta
 ) -> int:
-    values = {"lease_token": token, "leased_until": from_now(lease)}
+    # A lease that nobody gave back: its worker may have sent the row before it vanished.
+    vanished = When(lease_token__isnull=False, then=Coalesce("first_unknown_at", "leased_until"))
+    values = {
+        "first_unknown_at": Case(vanished, default=F("first_unknown_at")),
+        "lease_token": token,
+        "leased_until": from_now(lease),
+    }
     if connections[using].features.has_select_for_update_skip_locked:
         with transaction.atomic(using=using):
             ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
@@ -252,12 +258,15 @@ def _settle_keys(rows: Iterable[OutboxEvent], state: State, using: str) -> None:
     SentKey.objects.using(using).filter(row_id__in=silent, settled=False).delete()
 
 
+_UNTOLD = frozenset({State.EXPIRED, State.DEAD, State.WITHDRAWN, State.ERASED})
+"""In which a row ends that is not sent again, whether or not Meta has had it."""
+
+
 def _may_count(row: OutboxEvent, state: State) -> bool:
     """Tell whether Meta may have counted the fact, so that telling it again counts it twice."""
     if state == State.EXPIRED and row.twin == Twin.MAYBE:
         return True
-    unknown = row.first_unknown_at is not None and state in {State.EXPIRED, State.DEAD}
-    return state == State.SENT or unknown
+    return state == State.SENT or (row.first_unknown_at is not None and state in _UNTOLD)
 
 
 def _key(row: OutboxEvent) -> dict[str, str]:
