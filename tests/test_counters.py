@@ -106,3 +106,23 @@ def test_fork_counts_anew_even_when_a_thread_was_counting():
             os._exit(0 if counters.waiting() == {} else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert counters.waiting() == {ITEM: 1}
+
+
+@pytest.mark.django_db
+def test_totals_hold_today_and_seven_days_of_all_sites_and_events():
+    for days, site_pk, count in ((0, 1, 1), (0, 2, 2), (6, 1, 4), (7, 1, 8), (-1, 1, 16)):
+        Counter.objects.create(
+            day=NOON.date() - datetime.timedelta(days=days),
+            site_pk=site_pk,
+            kind=counters.WITHHELD,
+            event_name="Purchase",
+            reason="consent unknown",
+            count=count,
+        )
+    Counter.objects.create(
+        day=NOON.date() - datetime.timedelta(days=1), kind=counters.REFUSED, reason="b", count=9
+    )
+    assert counters.totals(using="default") == [
+        (counters.REFUSED, "b", 0, 9),
+        (counters.WITHHELD, "consent unknown", 3, 7),
+    ]

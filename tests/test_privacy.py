@@ -63,7 +63,8 @@ def test_what_waits_of_the_person_is_stopped_and_of_others_is_not(site):
     others = OutboxEventFactory(digests=digest_of[other])
     unknown = OutboxEventFactory(digests="")
     privacy.withdraw(someone)
-    after = OutboxEventFactory(digests=digest_of[someone])
+    later = timezone.now() + timedelta(minutes=1)
+    after = OutboxEventFactory(digests=digest_of[someone], recorded_at=later)
     rows = [before, others, unknown, after]
     assert claims.withdrawn(rows, using="default") == [before]
 

@@ -10,10 +10,11 @@ import logging
 import os
 import threading
 from collections import Counter as Tally
+from datetime import timedelta
 from typing import NamedTuple
 
 from django.db import Error, transaction
-from django.db.models import F
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from wagtail_metapixel.models import Counter
@@ -24,6 +25,9 @@ WITHHELD = "withheld"
 DIAGNOSTIC = "diagnostic"
 REFUSED = "refused"
 FAILED = "failed"
+
+
+WEEK = timedelta(days=7)
 
 
 class Item(NamedTuple):
@@ -67,6 +71,25 @@ def flush(*, using: str) -> int:
             _tally.update(taken)
         return 0
     return len(taken)
+
+
+class Total(NamedTuple):
+    """How often something happened, all events and sites together."""
+
+    kind: str
+    reason: str
+    today: int
+    seven_days: int
+
+
+def totals(*, using: str) -> list[Total]:
+    """Return what the table counted in the last seven days (UTC), the most frequent first."""
+    today = timezone.now().date()
+    rows = Counter.objects.using(using).filter(day__gt=today - WEEK, day__lte=today)
+    sums = rows.values("kind", "reason").annotate(
+        today=Sum("count", filter=Q(day=today), default=0), seven_days=Sum("count")
+    )
+    return [Total(**row) for row in sums.order_by("-seven_days", "kind", "reason")]
 
 
 def clear() -> None:

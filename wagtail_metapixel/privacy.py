@@ -6,10 +6,9 @@ import secrets
 from collections.abc import Iterable
 
 from django.db import transaction
-from django.utils import timezone
 
-from wagtail_metapixel import outbox
-from wagtail_metapixel.models import ConsentProof, VisitorRecord, Withdrawal, WithheldOrder
+from wagtail_metapixel import outbox, retention
+from wagtail_metapixel.models import ConsentProof, VisitorRecord, Withdrawal
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Visitor
 
@@ -37,11 +36,8 @@ def withdraw(visitor: Visitor, *, using: str | None = None) -> None:
 
 
 def purge_expired(*, using: str) -> int:
-    """Delete visitor records and withheld orders whose time is over; returns how many."""
-    now = timezone.now()
-    expired = VisitorRecord.objects.using(using).filter(expires_at__lte=now)
-    late = WithheldOrder.objects.using(using).filter(withheld_at__lte=now - outbox.GRANT_WINDOW)
-    return expired.delete()[0] + late.delete()[0]
+    """Delete all that was kept long enough; returns how many rows."""
+    return sum(retention.purge(using=using).values())
 
 
 def _forget_records(digests: Iterable[str], using: str) -> None:
