@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
 
 from tests.factories import PIXEL_ID, TOKEN
-from wagtail_metapixel import drivers
+from wagtail_metapixel.drivers import thread
 from wagtail_metapixel.sandbox.server import SandboxServer
 from wagtail_metapixel.tracking import track
 
@@ -51,11 +51,11 @@ def report() -> Iterator[str]:
         configured = {"SANDBOX": sandbox.url, "ACCESS_TOKENS": {PIXEL_ID: TOKEN}}
         with (
             override_settings(WAGTAIL_METAPIXEL=configured),
-            mock.patch.object(drivers, "in_tests", return_value=False),
+            mock.patch.object(thread, "in_tests", return_value=False),
         ):
-            drivers.thread.ensure_started()
+            thread.delivery_thread.ensure_started()
             found = sorted(delays(sandbox))
-            drivers.thread.stop()
+            thread.delivery_thread.stop()
     p95 = found[int(len(found) * 0.95) - 1]
     yield f"Commit to the sandbox's receipt, thread driver, {EVENTS} events one at a time"
     yield f"  median {statistics.median(found) * 1000:.1f} ms   p95 {p95 * 1000:.1f} ms"

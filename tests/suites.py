@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import throwaway_postgres
+from tests.celery import broker
 from tests.nginx import server as nginx
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +97,11 @@ def postgres_missing() -> str:
     if os.environ.get("METAPIXEL_POSTGRES_URL") or throwaway_postgres.programs():
         return ""
     return "needs PostgreSQL: apt-get install postgresql, or set METAPIXEL_POSTGRES_URL"
+
+
+def own_postgres_missing() -> str:
+    """Like :func:`postgres_missing`, for those who stop and start it."""
+    return "" if throwaway_postgres.programs() else "needs PostgreSQL: apt-get install postgresql"
 
 
 def interpreter_missing(version: str) -> str:
@@ -180,6 +186,12 @@ def all_suites() -> list[Suite]:
             around=postgres,
         ),
         Suite(
+            name="faults",
+            about="kills, restarts, full disks: what they lose, double or break, on both databases",
+            commands=[(sys.executable, "-m", "tests.faults")],
+            missing=own_postgres_missing,
+        ),
+        Suite(
             name="browser",
             about="a real Chromium on a real site",
             # Two processes: each of these folders has a Playwright of its own.
@@ -195,6 +207,13 @@ def all_suites() -> list[Suite]:
             about="what has to pass through a real nginx",
             commands=[(*PYTEST, "-m", "nginx", "tests/nginx")],
             missing=nginx.missing,
+        ),
+        Suite(
+            name="celery",
+            about="delivery by real workers of Celery on a real Redis and PostgreSQL",
+            commands=[(*PYTEST, "tests/celery")],
+            missing=lambda: broker.missing() or postgres_missing(),
+            around=postgres,
         ),
         Suite(
             name="wagtail-cache",

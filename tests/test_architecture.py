@@ -42,16 +42,20 @@ FLOORS: list[set[str]] = [
     {"visitor", "database_time"},
     {"consent", "datasets", "copies"},
     {"browser", "outbox", "claims", "graph_api", "injection", "limits", "signed_in"},
-    {"recording", "site_diagnostics", "echo_probe", "unanswered", "door"},
+    {
+        "recording", "site_diagnostics", "echo_probe", "unanswered", "door", "retention",
+        "driver_choice",
+    },
     {
         "tracking", "collecting", "completing", "capturing", "delivery", "privacy",
         "declarations", "noscript",
     },
     {
         "integrations", "templatetags", "jinja2tags", "middleware", "mixins", "views", "urls",
-        "diagnostics", "testing",
+        "diagnostics", "testing", "status", "requeueing", "event_story",
     },
-    {"drivers", "checks", "admin", "management", "pytest_plugin"},
+    {"drivers"},
+    {"checks", "admin", "management", "pytest_plugin"},
     {"apps", "wagtail_hooks"},
 ]  # fmt: skip
 # Stands beside the floors: it borrows from three modules only, so that Django need not run.
@@ -68,13 +72,16 @@ NEIGHBOURS = {
 LATE_IMPORTS = {
     "pytest_plugin:_testing": "pytest loads its plugins before anybody set Django up",
     "apps:ready": "models, and what imports them, exist only once the registry is filled",
-    "drivers:_deliver_due": "brings what only the thread needs",
-    "drivers:_close_connection_to_meta": "as above",
+    "drivers.thread:_deliver_due": "brings what only the thread needs",
+    "drivers.thread:_close_connection_to_meta": "as above",
+    "drivers.draining:drain": "brings what a process that only announces events lacks",
+    "drivers.draining:take_turn": "as above",
     "checks:check_installation": "brings what only commands need",
     "middleware:_with_head": "most sites print the tag in their templates",
     "views:_completed": "few orders meet a visitor who has not answered yet",
     "checks:check_settings": "as above",
     "checks:check_csp": "as above",
+    "checks:check_delivery": "as above",
     "keys:_fernet": "a page neither encrypts nor decrypts, and it takes long to load",
     "keys:decrypt": "as above",
     "graph_api:_connection": "brings the HTTP client, which a process that only renders lacks",

@@ -7,7 +7,7 @@ from cryptography.fernet import Fernet
 from django.core import checks as django_checks
 from django.db import connections
 
-from wagtail_metapixel import checks, diagnostics
+from wagtail_metapixel import checks, diagnostics, driver_choice
 
 OURS = diagnostics.MIDDLEWARE
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -51,7 +51,7 @@ def test_every_check_is_registered(settings):
         ("ACCESS_TOKENS", "pasted-token"),
         ("ENCRYPTION_KEYS", ["short"]),
         pytest.param("ENCRYPTION_KEYS", Fernet.generate_key().decode(), id="a key, not a list"),
-        ("DELIVERY", "celery"),
+        ("DELIVERY", "canon"),
         ("GRAPH_URL", "http://graph.facebook.com"),
         ("GRAPH_VERSION", "latest"),
         ("SCRIPT_URL", "http://cdn.example/fbevents.js"),
@@ -152,6 +152,22 @@ def test_the_sandbox_without_debug_is_a_warning(given, settings, debug, warned):
 
 
 @pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("celeri", "'thread'. Did you mean \"celery\"?"),
+        (" Threads", "'thread'. Did you mean \"thread\"?"),
+        ("rabbit", "'thread'."),
+        (None, "'thread'."),
+    ],
+)
+def test_a_misspelt_driver_is_an_error_that_names_the_near_miss(given, value, advice):
+    given(DELIVERY=value)
+    [message] = checks.check_settings()
+    assert "'thread', 'worker', 'tasks', 'celery'" in message.msg
+    assert message.hint == f"Without it, the default holds: {advice}"
+
+
+@pytest.mark.parametrize(
     ("vendor", "options", "delivery", "warned"),
     [
         ("sqlite", {}, "thread", True),
@@ -169,9 +185,17 @@ def test_a_thread_on_a_deferred_sqlite_is_a_warning_with_the_line_to_add(
     connection = connections["default"]
     monkeypatch.setattr(type(connection), "vendor", vendor)
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
-    messages = found(checks.check_thread)
+    messages = found(checks.check_delivery)
     assert ("metapixel.W005" in messages) is warned
     assert all("IMMEDIATE" in message.hint for message in messages.values())
+
+
+def test_a_driver_that_lacks_something_is_an_error_with_the_line_to_type(given, monkeypatch):
+    given(DELIVERY="celery")
+    monkeypatch.setattr(driver_choice.importlib.util, "find_spec", lambda name: None)
+    message = found(checks.check_delivery)["metapixel.E002"]
+    assert message.level == django_checks.ERROR
+    assert message.hint == 'Run: pip install "wagtail-metapixel[celery]"'
 
 
 # The Content Security Policy

@@ -348,9 +348,7 @@ def test_row_that_was_not_sent_takes_no_key(state):
     assert decide(second)[1:] == ([], [])
 
 
-@pytest.mark.parametrize(
-    "state", [State.EXPIRED, State.DEAD, State.WITHDRAWN, State.ERASED]
-)
+@pytest.mark.parametrize("state", [State.EXPIRED, State.DEAD, State.WITHDRAWN, State.ERASED])
 def test_row_that_meta_may_have_counted_keeps_its_key(state):
     first, second = OutboxEventFactory.create_batch(2, **FACT)
     token, *_ = decide(first)

@@ -165,7 +165,7 @@ def test_other_proxies_are_refused(given, value):
 @pytest.mark.parametrize("value", ["Thread", "celeri", None])
 def test_an_unknown_driver_is_refused_with_the_names_that_exist(given, value):
     given(DELIVERY=value)
-    with pytest.raises(ConfigurationError, match="'thread', 'worker'"):
+    with pytest.raises(ConfigurationError, match="'thread', 'worker', 'tasks', 'celery'"):
         conf.driver()
 
 

@@ -107,9 +107,7 @@ class Delivery(RuleBasedStateMachine):
     def record(self, pixel, person, twin, age, key, is_poison):
         now = timezone.now()
         happened = now - age * HOUR
-        expires_at, twin_expires_at = outbox.deadlines(
-            int(happened.timestamp()), WEEK * 3600, twin
-        )
+        expires_at, twin_expires_at = outbox.deadlines(int(happened.timestamp()), WEEK * 3600, twin)
         name = "Purchase" if key else "Lead"
         event_id = (key or f"event {len(self.rows)}").replace(" ", "-")
         body = {
@@ -183,7 +181,9 @@ class Delivery(RuleBasedStateMachine):
 
     def deliver_with(self, fault=""):
         if fault:
-            self.sandbox.misbehave(fault, times=1, **({"retry_after": 60} if fault == "429" else {}))
+            self.sandbox.misbehave(
+                fault, times=1, **({"retry_after": 60} if fault == "429" else {})
+            )
         self.failures += bool(fault)
         paused = datasets.paused(using="default")
         deliver_due()

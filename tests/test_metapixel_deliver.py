@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,17 +20,22 @@ from django.db import (
     connection,
     connections,
 )
+from django.utils import timezone
 
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
-from wagtail_metapixel import counters, datasets, delivery, graph_api
+from wagtail_metapixel import counters, datasets, delivery, graph_api, retention
 from wagtail_metapixel.delivery import Summary
-from wagtail_metapixel.management.commands.metapixel_deliver import Command
+from wagtail_metapixel.drivers import draining
+from wagtail_metapixel.management.commands import metapixel_deliver
+from wagtail_metapixel.management.commands.metapixel_deliver import Command, Work
+from wagtail_metapixel.management.progress import Progress
 from wagtail_metapixel.models import Counter, OutboxEvent, State
 from wagtail_metapixel.sandbox.server import SandboxServer
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHER_PIXEL = "9999999999"
 SECONDS = 30
+WORK = Work(using="default", only=[], batch=10, stopping=lambda: False)
 
 
 @pytest.fixture
@@ -133,18 +140,125 @@ def test_once_saves_what_was_counted(sandbox):
 @pytest.mark.parametrize("batch", ["0", "-1", "1001"])
 def test_batch_that_meta_would_not_take_is_refused(batch):
     text, status = deliver("--once", "--batch", batch)
-    assert status == 1
+    assert status == 2
     assert "from 1 to 1000" in text
 
 
 @pytest.mark.parametrize(
-    "options", [{"GRAPH_VERSION": "latest"}, {"SANDBOX": "http://meta.example"}]
+    "options",
+    [{"GRAPH_VERSION": "latest"}, {"SANDBOX": "http://meta.example"}, {"POLL_INTERVAL": 0}],
 )
 def test_setting_that_cannot_be_used_is_said_before_anything_is_claimed(settings, options):
     settings.WAGTAIL_METAPIXEL = options
     text, status = deliver()
-    assert status == 1
+    assert status == 2
     assert next(iter(options)) in text
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
+def test_no_time_at_all_is_refused(seconds):
+    text, status = deliver("--once", "--max-seconds", seconds)
+    assert (status, "above 0" in text) == (2, True)
+
+
+def test_an_option_that_does_not_exist_has_the_status_of_wrong_usage():
+    worker = subprocess.run(
+        [sys.executable, "-m", "django", "metapixel_deliver", "--once", "--watch"],
+        cwd=ROOT,
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert worker.returncode == 2
+    assert "not allowed with argument --once" in worker.stderr
+
+
+def test_help_tells_the_exit_statuses():
+    text = Command().create_parser("manage.py", "metapixel_deliver").format_help()
+    assert re.findall(r"^  (\d)  ", text, re.MULTILINE) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.django_db
+def test_once_with_nothing_tried_tells_a_paused_pixel_apart(sandbox):
+    OutboxEventFactory()
+    datasets.pause(PIXEL_ID, 60, "The token is too old.", using="default")
+    text, status = deliver("--once")
+    assert status == 3
+    assert f"{PIXEL_ID}: paused until " in text
+    assert "The token is too old." in text
+    assert deliver("--once", "--pixel", OTHER_PIXEL)[1] == 0
+
+
+@pytest.mark.django_db
+def test_once_tells_events_of_a_copied_database_apart(sandbox, monkeypatch):
+    hindrance = draining.Hindrance("", "The database is another one than before.")
+    monkeypatch.setattr(draining, "hindrances", lambda using, only: [hindrance])
+    text, status = deliver("--once")
+    assert status == 3
+    assert "held back. The database is another one" in text
+
+
+@pytest.mark.django_db
+def test_once_fails_when_an_event_was_too_old_to_be_sent(sandbox):
+    OutboxEventFactory(expires_at=timezone.now() - timedelta(hours=1))
+    text, status = deliver("--once")
+    assert (status, "1 expired" in text) == (1, True)
+
+
+@pytest.mark.django_db
+def test_once_says_that_the_database_does_not_answer(monkeypatch):
+    def refuse(**_kwargs):
+        raise OperationalError("password=canary")
+
+    monkeypatch.setattr(delivery, "deliver_due", refuse)
+    text, status = deliver("--once")
+    assert (status, "OperationalError" in text, "canary" in text) == (1, True, False)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("mode", ["--once", "--watch"])
+def test_when_the_time_is_up_the_rest_is_left(sandbox, monkeypatch, mode):
+    OutboxEventFactory.create_batch(5)
+    monkeypatch.setattr(draining, "until", lambda seconds: lambda: len(sandbox.requests) == seconds)
+    _text, status = deliver(mode, "--batch", "1", "--max-seconds", "2")
+    assert (status, states().count(State.SENT)) == (0, 2)
+    assert not OutboxEvent.objects.exclude(lease_token=None).exists()
+
+
+@pytest.mark.django_db
+def test_each_run_purges(monkeypatch, sandbox):
+    purged = []
+    monkeypatch.setattr(retention, "purge", lambda using, stopping: purged.append(using))
+    deliver("--once")
+    assert purged == ["default"]
+
+
+# On a terminal
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.django_db
+def test_on_a_terminal_one_line_is_rewritten(sandbox):
+    OutboxEventFactory.create_batch(5)
+    OutboxEventFactory(user_data=b"{}", rank=99)
+    out, err = Terminal(), io.StringIO()
+    with pytest.raises(CommandError):
+        call_command("metapixel_deliver", "--once", "--batch", "2", stdout=out, stderr=err)
+    lines = out.getvalue().split("\r")
+    assert [" ".join(found.split()[:6]) for found in lines if "waiting" in found] == [
+        "2 sent, 0 rejected, 4 waiting,",
+        "4 sent, 0 rejected, 2 waiting,",
+        "5 sent, 1 rejected, 0 waiting,",
+        "5 sent, 1 rejected, 0 waiting,",
+    ]
+    assert all(re.search(r"\d+ events a second *$", found.splitlines()[0]) for found in lines[1:2])
+    assert "5 requests: 1 rejected, 5 sent" in out.getvalue().splitlines()[-1]
 
 
 # Until it is told to stop
@@ -201,13 +315,14 @@ def test_worker_takes_a_new_connection_when_the_old_one_was_cut(sandbox):
 
     def run():
         command = Command(stdout=io.StringIO(), stderr=io.StringIO())
+        progress = Progress(command.stdout, using="default", only=[])
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
             pids.extend(cursor.fetchone())
         both.wait()
         both.wait()
         for _ in range(2):
-            claimed.append(command._patiently({"pixel": [], "batch": 10}).claimed)
+            claimed.append(command._patiently(WORK, progress).claimed)
             close_old_connections()
         connections.close_all()
         graph_api.close()
@@ -245,35 +360,89 @@ settings.WAGTAIL_METAPIXEL = {"SANDBOX": sys.argv[1], "ACCESS_TOKENS": {sys.argv
 django.setup()
 from django.core.management import execute_from_command_line
 
-execute_from_command_line(["manage.py", "metapixel_deliver", "--skip-checks"])
+execute_from_command_line(["manage.py", "metapixel_deliver", "--skip-checks", *sys.argv[4:]])
 """
 
 
-@pytest.mark.django_db(transaction=True)
-def test_sigterm_ends_a_worker_cleanly_after_the_request_on_its_way(sandbox):
-    OutboxEventFactory.create_batch(2)
-    sandbox.misbehave("slow", seconds=0.5)
+def started(sandbox, *arguments):
+    """Start the command as a process, and wait until its first request is on its way."""
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "METAPIXEL_TEST_DATABASE": address_of_the_database(),
     }
     worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER, sandbox.url, PIXEL_ID, TOKEN],
+        [sys.executable, "-c", WORKER, sandbox.url, PIXEL_ID, TOKEN, *arguments],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    deadline = time.monotonic() + SECONDS
+    while not sandbox.requests and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return worker
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("mode", "number", "said"),
+    [
+        ("--watch", signal.SIGTERM, "Stopped; nothing is held."),
+        ("--once", signal.SIGINT, "Told to stop"),
+    ],
+    ids=["watch-term", "once-int"],
+)
+def test_a_signal_ends_a_worker_after_the_request_on_its_way(sandbox, mode, number, said):
+    OutboxEventFactory.create_batch(3)
+    sandbox.misbehave("slow", seconds=0.5)
+    worker = started(sandbox, mode, "--batch", "2")
     try:
-        deadline = time.monotonic() + SECONDS
-        while not sandbox.requests and time.monotonic() < deadline:
-            time.sleep(0.02)
-        worker.send_signal(signal.SIGTERM)
+        worker.send_signal(number)
         out, err = worker.communicate(timeout=SECONDS)
     finally:
         worker.kill()
     assert (worker.returncode, err) == (0, "")
-    assert out.splitlines()[1:] == ["1 request: 2 sent", "Stopped; nothing is held."]
-    assert states() == [State.SENT, State.SENT]
+    assert "1 request: 2 sent\n" in out
+    assert out.splitlines()[-1].startswith(said)
+    assert states() == [State.SENT, State.SENT, State.PENDING]
     assert not OutboxEvent.objects.exclude(lease_token=None).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_signal_ends_it_at_once(sandbox):
+    OutboxEventFactory()
+    sandbox.misbehave("slow", seconds=SECONDS)
+    worker = started(sandbox)
+    try:
+        worker.send_signal(signal.SIGINT)
+        time.sleep(0.3)  # two at once would be one
+        worker.send_signal(signal.SIGINT)
+        worker.communicate(timeout=SECONDS / 2)
+    finally:
+        worker.kill()
+    assert worker.returncode == 128 + signal.SIGINT
+    assert states() == [State.PENDING]
+
+
+def test_a_scheduler_may_call_it_in_a_thread_of_its_own():
+    before = signal.getsignal(signal.SIGTERM)
+    found = []
+    runner = threading.Thread(target=lambda: found.append(_in_a_thread()))
+    runner.start()
+    runner.join(SECONDS)
+    assert found == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def _in_a_thread():
+    stop = threading.Event()
+    with metapixel_deliver._stopped_by_signals(stop):
+        return not stop.is_set()
+
+
+@pytest.mark.django_db
+def test_handlers_of_the_caller_are_given_back(sandbox):
+    before = signal.getsignal(signal.SIGTERM)
+    deliver("--once")
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -101,6 +101,7 @@ def test_copy_that_reached_nobody_may_be_told_after_all():
     outbox.not_told_yet("f" * 32, using=USING)
     assert [*told, outbox.first_to_tell("f" * 32, using=USING)] == [True, False, True]
 
+
 def told_to_browsers(*event_ids):
     rows = outbox.recorded(event_ids, 1, newer_than=timedelta(minutes=5), using=USING)
     return [row.pixel_id for row in rows]

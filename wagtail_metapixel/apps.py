@@ -23,15 +23,15 @@ class MetaPixelConfig(AppConfig):
 
         from wagtail_metapixel import (  # noqa: PLC0415
             checks,
-            drivers,
             middleware,
             models,
             site_settings,
         )
         from wagtail_metapixel.admin import pauses  # noqa: PLC0415
+        from wagtail_metapixel.drivers import thread  # noqa: PLC0415
 
         checks.register_all()
-        drivers.connect()
+        thread.connect()
         user_logged_in.connect(
             middleware.notice_staff, dispatch_uid="wagtail_metapixel.notice_staff"
         )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
-from django.db import connections
 
 from wagtail_metapixel import conf, outbox, script_files
 from wagtail_metapixel.exceptions import ConfigurationError
@@ -28,7 +27,7 @@ def register_all() -> None:
     checks.register(check_settings, Tags.compatibility)
     checks.register(check_installation, Tags.compatibility)
     checks.register(check_sandbox, Tags.security)
-    checks.register(check_thread, Tags.compatibility)
+    checks.register(check_delivery, Tags.compatibility)
     checks.register(check_csp, Tags.security)
     checks.register(check_script_names, Tags.staticfiles)
     checks.register(check_cache, Tags.security, deploy=True)
@@ -77,25 +76,17 @@ def check_sandbox(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def check_thread(**_kwargs: Any) -> list[CheckMessage]:
-    """W005: the delivery thread may not run on this database."""
-    using = outbox.alias()
+def check_delivery(**_kwargs: Any) -> list[CheckMessage]:
+    """E002: the driver lacks a package or a setting. W005, W011: the thread may not run here."""
+    from wagtail_metapixel import driver_choice  # noqa: PLC0415
+
     try:
-        wanted = conf.driver() == "thread"
+        driver = conf.driver()
     except ConfigurationError:
         return []
-    if not wanted or using not in connections or outbox.bears_second_writer(using):
-        return []
     return [
-        Warning(
-            "The delivery thread does not start: on SQLite a second writer would make the shop's "
-            "own transactions fail.",
-            hint=(
-                f'Add "OPTIONS": {{"transaction_mode": "IMMEDIATE", "timeout": 20}} to '
-                f'DATABASES["{using}"], or set {conf.SETTING}["DELIVERY"] = "worker".'
-            ),
-            id="metapixel.W005",
-        )
+        (Error if each.is_error else Warning)(each.fact, hint=each.advice, id=each.check_id)
+        for each in driver_choice.obstacles(driver, using=outbox.alias())
     ]
 
 

@@ -21,7 +21,10 @@ from wagtail_metapixel.exceptions import ConfigurationError
 
 SETTING = "WAGTAIL_METAPIXEL"
 TOKEN_ENVIRONMENT_PREFIX = "METAPIXEL_ACCESS_TOKEN_"
-DRIVERS = ("thread", "worker")
+DRIVERS = ("thread", "worker", "tasks", "celery")
+
+KEYS_DAYS_MIN = 63
+DAYS_MAX = 36_500
 
 META_GRAPH_URL = "https://graph.facebook.com"
 META_SCRIPT_URL = "https://connect.facebook.net/en_US/fbevents.js"
@@ -46,6 +49,7 @@ DEFAULTS: Mapping[str, Any] = {
     "REQUESTS_PER_ADDRESS": 300,
     "REQUESTS_PER_SITE": 12_000,
     "PAGE_EVENTS_WAITING": 100_000,
+    "RETENTION": {"sent": 7, "unsent": 30, "keys": 70, "proofs": 1095, "counters": 400},
 }
 """Every setting with its default."""
 
@@ -267,6 +271,28 @@ def flag(name: str) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(f'{SETTING}["{name}"] has to be True or False.')
     return value
+
+
+def retention() -> Mapping[str, int]:
+    """Return for how many days each kind of row is kept; what is not set keeps its default.
+
+    Keys, and withdrawals with them, outlive the longest that an event may wait: 62 days.
+    """
+    value, known = get("RETENTION"), DEFAULTS["RETENTION"]
+    days = value.items() if isinstance(value, Mapping) else [("", 0)]
+    if not all(
+        name in known and type(number) is int and 1 <= number <= DAYS_MAX for name, number in days
+    ):
+        raise ConfigurationError(
+            f'{SETTING}["RETENTION"] has to be a dict of whole numbers of days, 1 to {DAYS_MAX}, '
+            f"for any of {', '.join(map(repr, known))}."
+        )
+    if value.get("keys", KEYS_DAYS_MIN) < KEYS_DAYS_MIN:
+        raise ConfigurationError(
+            f'{SETTING}["RETENTION"] has to keep "keys" for {KEYS_DAYS_MIN} days or more: an event '
+            "may wait for 62."
+        )
+    return {**known, **value}
 
 
 def seconds(name: str) -> float:

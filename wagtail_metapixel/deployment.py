@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wagtail_metapixel import conf, keys
@@ -29,7 +29,11 @@ _READERS: Mapping[str, Callable[[], Any]] = {
     "REQUESTS_PER_ADDRESS": lambda: conf.count("REQUESTS_PER_ADDRESS"),
     "REQUESTS_PER_SITE": lambda: conf.count("REQUESTS_PER_SITE"),
     "PAGE_EVENTS_WAITING": lambda: conf.count("PAGE_EVENTS_WAITING"),
+    "RETENTION": conf.retention,
 }
+
+
+_CHOICES: Mapping[str, Sequence[str]] = {"DELIVERY": conf.DRIVERS}
 
 
 class Mistake(NamedTuple):
@@ -53,10 +57,19 @@ def mistakes() -> Iterator[Mistake]:
         try:
             _READERS.get(name, lambda: None)()
         except ConfigurationError as error:
-            yield Mistake(str(error), f"Without it, the default holds: {conf.DEFAULTS[name]!r}.")
+            yield Mistake(str(error), _without(name) + _near_miss(name, given[name]))
         except Exception as error:  # noqa: BLE001 - whatever an odd type of value brings about
             fact = f'{conf.SETTING}["{name}"] cannot be read: {type(error).__name__}.'
-            yield Mistake(fact, f"Without it, the default holds: {conf.DEFAULTS[name]!r}.")
+            yield Mistake(fact, _without(name))
+
+
+def _without(name: str) -> str:
+    return f"Without it, the default holds: {conf.DEFAULTS[name]!r}."
+
+
+def _near_miss(name: str, value: object) -> str:
+    close = difflib.get_close_matches(str(value).strip().lower(), _CHOICES.get(name, ()), n=1)
+    return f' Did you mean "{close[0]}"?' if close else ""
 
 
 def _unknown(key: object) -> Mistake:

@@ -18,6 +18,7 @@ from wagtail_metapixel import (
     counters,
     csp_settings,
     deployment,
+    driver_choice,
     echo_probe,
     outbox,
     site_diagnostics,
@@ -165,22 +166,26 @@ def _policy(policy: csp_settings.SetPolicy, *, meta_script: bool) -> Iterator[Fi
             yield problem("csp", complaint.fact, complaint.advice)
 
 
-def _delivery() -> Finding:
+def _delivery() -> Iterator[Finding]:
     using = outbox.alias()
-    vendor = connections[using].vendor
     driver = conf.driver()
     # A deliverer that cannot read them does not start.
     conf.seconds("POLL_INTERVAL")
     conf.seconds("REQUEST_TIMEOUT")
-    if driver == "thread" and not outbox.bears_second_writer(using):
-        return problem(
-            "delivery",
-            "The delivery thread does not run: this SQLite database is not in IMMEDIATE mode.",
-            'Add "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}, to '
-            f'DATABASES["{using}"], or send with manage.py metapixel_deliver.',
-        )
-    how = "a thread in each web process" if driver == "thread" else "manage.py metapixel_deliver"
-    return ok("delivery", f"Events are sent by {how}, from the {vendor} database {using!r}.")
+    obstacles = list(driver_choice.obstacles(driver, using=using))
+    for each in obstacles:
+        yield problem("delivery", each.fact, each.advice)
+    if not obstacles:
+        where = f"from the {connections[using].vendor} database {using!r}"
+        yield ok("delivery", f"Events are sent by {SENDERS[driver]}, {where}.")
+
+
+SENDERS: Mapping[str, str] = {
+    "thread": "a thread in each web process",
+    "worker": "manage.py metapixel_deliver",
+    "tasks": "the worker of the tasks backend",
+    "celery": "Celery's workers",
+}
 
 
 def _proxies() -> Finding:

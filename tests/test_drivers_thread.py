@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,19 @@ from django.core.signals import request_started
 from django.db import OperationalError, transaction
 
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory
-from wagtail_metapixel import counters, delivery, drivers, graph_api, outbox, privacy, signals
+from wagtail_metapixel import (
+    counters,
+    delivery,
+    driver_choice,
+    graph_api,
+    outbox,
+    retention,
+    signals,
+)
 from wagtail_metapixel.delivery import Summary
-from wagtail_metapixel.drivers import DeliveryThread
+from wagtail_metapixel.drivers import draining, housekeeping
+from wagtail_metapixel.drivers import thread as drivers
+from wagtail_metapixel.drivers.thread import DeliveryThread
 from wagtail_metapixel.models import OutboxEvent, State
 from wagtail_metapixel.sandbox.server import SandboxServer
 
@@ -58,7 +69,7 @@ def thread(monkeypatch, settings):
     """A thread of its own for this test, which polls so rarely that a wait shows."""
     settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": 60}
     monkeypatch.setattr(drivers, "in_tests", lambda: False)
-    monkeypatch.setattr(privacy, "purge_expired", lambda **_kwargs: 0)
+    monkeypatch.setattr(retention, "purge", lambda **_kwargs: {})
     thread = DeliveryThread()
     yield thread
     thread.stop()
@@ -75,7 +86,7 @@ def busy():
 def test_no_thread_starts_in_tests():
     assert not drivers.may_start()
     request_started.send(sender=None)
-    assert drivers.thread._thread is None
+    assert drivers.delivery_thread._thread is None
     assert "metapixel" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -220,26 +231,35 @@ def test_with_workers_the_thread_only_saves_counters(thread, work, settings, mon
     assert not work.wait_for(1, seconds=0.1)
 
 
-def test_expired_visitors_are_deleted_at_most_once_an_hour(thread, work, monkeypatch):
+def test_purges_at_its_first_look_and_then_at_most_once_an_hour(thread, work, monkeypatch):
     purges = []
-
-    def purge_expired(using):
-        purges.append(using)
-
-    monkeypatch.setattr(privacy, "purge_expired", purge_expired)
-    thread._purged_at = time.monotonic() - drivers.PURGE_SECONDS - 1
+    monkeypatch.setattr(retention, "purge", lambda using, stopping: purges.append(using))
     work.answers = [busy(), busy()]
     thread.ensure_started()
     assert work.wait_for(3)
     assert purges == ["default"]
+    thread._housekeeping._purge_at -= housekeeping.PURGE_SECONDS
+    thread.wake()
+    assert work.wait_for(4)
+    assert purges == ["default", "default"]
 
 
-def test_idle_thread_keeps_no_connection(thread, work, monkeypatch):
-    closed = threading.Event()
-    monkeypatch.setattr(graph_api, "close", closed.set)
-    thread._worked_at = time.monotonic() - drivers.IDLE_SECONDS - 1
-    thread.ensure_started()
-    assert closed.wait(SOON)
+def test_idle_thread_keeps_no_connection_and_looks_less_often(thread, work, monkeypatch):
+    closed = []
+    database = types.SimpleNamespace(close=lambda: closed.append("database"))
+    monkeypatch.setattr(drivers, "connections", {"default": database})
+    monkeypatch.setattr(drivers, "close_old_connections", lambda: None)
+    monkeypatch.setattr(graph_api, "close", lambda: closed.append("Meta"))
+    monkeypatch.setattr(drivers.random, "uniform", lambda _low, _high: 1)
+    monkeypatch.setattr(thread, "_wake", Clock(thread, seconds := []))
+    thread._poll_seconds = 1.0
+    thread._worked_at = time.monotonic()
+    thread._rest()
+    assert closed == []
+    thread._worked_at -= drivers.IDLE_SECONDS + 1
+    thread._rest()
+    assert closed == ["database", "Meta"]
+    assert seconds == [1, drivers.IDLE_POLLS]
 
 
 # Ending
@@ -297,7 +317,8 @@ SERVER = """
     settings.WAGTAIL_METAPIXEL = {"POLL_INTERVAL": 60}
     django.setup()
     from django.core.signals import request_started
-    from wagtail_metapixel import delivery, drivers, privacy, signals
+    from wagtail_metapixel import delivery, retention, signals
+    from wagtail_metapixel.drivers import thread as drivers
 
     reader, writer = os.pipe()
 
@@ -306,16 +327,16 @@ SERVER = """
         return delivery.Summary()
 
     delivery.deliver_due = deliver_due
-    privacy.purge_expired = lambda **_kwargs: 0
+    retention.purge = lambda **_kwargs: {}
 
     def delivers(signal, **arguments):
         signal.send(sender=None, **arguments)
         return bool(select.select([reader], [], [], 10)[0]) and int(os.read(reader, 99)) == os.getpid()
 
-    assert drivers.thread._thread is None, "started before the first request"
+    assert drivers.delivery_thread._thread is None, "started before the first request"
     assert delivers(request_started), "no delivery at the first request"
     assert delivers(signals.recorded, using="default"), "no delivery after a commit"
-    with drivers.thread._lock:  # as if another thread were just about to start it
+    with drivers.delivery_thread._lock:  # as if another thread were just about to start it
         child = os.fork()
     if not child:
         os._exit(0 if delivers(request_started) else 1)
@@ -350,3 +371,66 @@ def test_a_fork_leaves_no_lock_of_the_parent_behind():
 def test_pytest_imported_by_somebody_does_not_stop_delivery(monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
     assert not drivers.in_tests()
+
+
+def test_uwsgi_without_threads_gets_none_and_is_told_once(monkeypatch, caplog):
+    monkeypatch.setattr(drivers, "in_tests", lambda: False)
+    monkeypatch.setattr(driver_choice, "uwsgi_lacks_threads", lambda: True)
+    drivers._say_once.cache_clear()
+    assert [drivers.may_start() for _ in range(3)] == [False, False, False]
+    assert [record.getMessage().count("enable-threads = true") for record in caplog.records] == [1]
+
+
+def test_a_thread_that_was_started_often_is_ended_once(thread, work, monkeypatch):
+    registered = []
+    monkeypatch.setattr(drivers.atexit, "register", registered.append)
+    monkeypatch.setattr(drivers.atexit, "unregister", lambda stop: registered.clear())
+    for _ in range(3):
+        thread.ensure_started()
+        thread.stop()
+    assert registered == [thread.stop]
+
+
+# Queues
+
+
+class Queue:
+    def __init__(self):
+        self.published = threading.Event()
+
+    def publish(self):
+        self.published.set()
+
+
+def test_with_a_queue_the_thread_only_says_that_something_waits(
+    thread, work, settings, monkeypatch
+):
+    settings.WAGTAIL_METAPIXEL = {"DELIVERY": "celery", "POLL_INTERVAL": 60}
+    monkeypatch.setattr(drivers, "queue", lambda driver: (chosen.append(driver), queue)[1])
+    monkeypatch.setattr(draining, "waiting", lambda using: {PIXEL_ID: 1})
+    chosen, queue = [], Queue()
+    thread.ensure_started()
+    assert queue.published.wait(SOON)
+    assert not work.wait_for(1, seconds=0.1)
+    assert set(chosen) == {"celery"}
+
+
+def test_a_queue_that_lacks_something_is_said_when_the_process_starts(
+    settings, monkeypatch, caplog
+):
+    settings.WAGTAIL_METAPIXEL = {"DELIVERY": "celery"}
+    monkeypatch.setattr(driver_choice.importlib.util, "find_spec", lambda name: None)
+    drivers.connect()
+    assert 'pip install "wagtail-metapixel[celery]"' in caplog.text
+
+
+def test_a_queue_that_cannot_be_loaded_stops_no_site(settings, monkeypatch, caplog):
+    def refuse(name):
+        raise RuntimeError("redis://:canary@broker")
+
+    settings.WAGTAIL_METAPIXEL = {"DELIVERY": "celery"}
+    monkeypatch.setattr(driver_choice, "obstacles_of", lambda driver: [])
+    monkeypatch.setattr(drivers.importlib, "import_module", refuse)
+    drivers.connect()
+    assert "its queue cannot be loaded (RuntimeError)" in caplog.text
+    assert "canary" not in caplog.text
