@@ -32,6 +32,8 @@ PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--tb=short", "-rs")
 UNIT = (*PYTEST, "--numprocesses=auto")
 """For the suites whose tests need neither a port nor a browser of their own."""
+BY_FILE = ("--numprocesses=2", "--dist=loadfile")
+"""For tests that share a server by module: two browsers are no trouble, and take half the time."""
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 OLDEST_NODE = 20
 WAGTAIL_CACHE_ROW = "py311-django52-wagtail74"
@@ -194,10 +196,10 @@ def all_suites() -> list[Suite]:
         Suite(
             name="browser",
             about="a real Chromium on a real site",
-            # Two processes: each of these folders has a Playwright of its own.
+            # Two commands: each of these folders has a Playwright of its own.
             commands=[
-                (*PYTEST, "-m", "browser", "tests/browser"),
-                (*PYTEST, "-m", "browser", "tests/sandbox"),
+                (*PYTEST, *BY_FILE, "-m", "browser", "tests/browser"),
+                (*PYTEST, *BY_FILE, "-m", "browser", "tests/sandbox"),
             ],
             missing=chromium_missing,
             around=browser,

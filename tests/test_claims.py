@@ -253,7 +253,7 @@ def test_first_unknown_answer_is_remembered_for_ever():
 def test_renewed_lease_lasts_longer():
     OutboxEventFactory()
     token, rows = claim(lease=timedelta(seconds=5))
-    assert claims.renew(token, using=USING) == {rows[0].pk}
+    assert claims.renew(rows, token, using=USING) == {rows[0].pk}
     assert OutboxEvent.objects.get().leased_until > timezone.now() + timedelta(seconds=50)
 
 
@@ -288,9 +288,9 @@ def test_late_worker_releases_nothing(late):
 
 
 def test_late_worker_renews_nothing(late):
-    token, _rows = late
+    token, rows = late
     before = columns()
-    assert claims.renew(token, using=USING) == set()
+    assert claims.renew(rows, token, using=USING) == set()
     assert columns() == before
 
 

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
-from wagtail_metapixel import claims, counters, datasets, delivery, graph_api, signals
+from wagtail_metapixel import (
+    claims,
+    counters,
+    database_time,
+    datasets,
+    delivery,
+    graph_api,
+    signals,
+)
 from wagtail_metapixel.delivery import Backoff, deliver_due
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
@@ -659,7 +667,7 @@ def test_row_that_expires_on_a_long_way_is_not_sent(sandbox, slow_worker, during
     OutboxEventFactory(pixel_id=OTHER_PIXEL, expires_at=timezone.now() + timedelta(seconds=30))
     later = timezone.now() + timedelta(minutes=1)
     with pytest.MonkeyPatch.context() as patch:
-        during_request(lambda: patch.setattr(delivery.timezone, "now", lambda: later))
+        during_request(lambda: patch.setattr(database_time, "now", lambda _using: later))
         deliver_due()
     assert states() == [State.SENT, State.EXPIRED]
 

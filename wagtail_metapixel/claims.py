@@ -38,12 +38,16 @@ def claim(
     of pixels drawn by lot, so that nothing starves behind a stream of better ranked events.
     """
     token = uuid.uuid4()
-    rows = OutboxEvent.objects.using(using).filter(lease_token=token, state=State.PENDING)
     pixels = _pixels_with_due_rows(using, only)
     share = max(limit // 10, 1) if limit > 1 else 0
-    if _take_from(pixels, token, limit - share, ("rank", "id"), using, lease) == limit - share:
+    taken = _take_from(pixels, token, limit - share, ("rank", "id"), using, lease)
+    if len(taken) == limit - share:
         random.shuffle(pixels)
-        _take_from(pixels, token, share, ("deadline", "id"), using, lease)
+        taken += _take_from(pixels, token, share, ("deadline", "id"), using, lease)
+    # By key: no index leads to the token, and all that waits would be read.
+    rows = OutboxEvent.objects.using(using).filter(
+        pk__in=taken, lease_token=token, state=State.PENDING
+    )
     return token, list(rows.order_by("rank", "id"))
 
 
@@ -73,20 +77,20 @@ def _take_from(
     order: Sequence[str],
     using: str,
     lease: timedelta,
-) -> int:
-    """Lease up to ``limit`` rows of ``pixels``, one pixel after the other; returns how many."""
-    taken = 0
+) -> list[int]:
+    """Lease up to ``limit`` rows of ``pixels``, one pixel after the other; returns their keys."""
+    taken: list[int] = []
     for pixel_id in pixels:
-        if taken == limit:
+        if len(taken) == limit:
             break
         due = _due(using).filter(pixel_id=pixel_id).order_by(*order)
-        taken += _take(due, token, limit - taken, using, lease)
+        taken += _take(due, token, limit - len(taken), using, lease)
     return taken
 
 
 def _take(
     due: QuerySet[OutboxEvent], token: uuid.UUID, limit: int, using: str, lease: timedelta
-) -> int:
+) -> list[int]:
     # A lease that nobody gave back: its worker may have sent the row before it vanished.
     vanished = When(lease_token__isnull=False, then=Coalesce("first_unknown_at", "leased_until"))
     values = {
@@ -97,10 +101,16 @@ def _take(
     if connections[using].features.has_select_for_update_skip_locked:
         with transaction.atomic(using=using):
             ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
-            return OutboxEvent.objects.using(using).filter(pk__in=ids).update(**values)
-    # One autocommitted statement: SQLite has a single writer, so choosing and taking is one step.
-    chosen = OutboxEvent.objects.using(using).filter(pk__in=due.values("pk")[:limit])
-    return chosen.update(**values)
+            OutboxEvent.objects.using(using).filter(pk__in=ids).update(**values)
+            return ids
+    taken: list[int] = []
+    while ids := list(due.values_list("pk", flat=True)[: limit - len(taken)]):
+        # Somebody else may have been quicker, so the one statement that takes asks once more.
+        if _due(using).filter(pk__in=ids).update(**values) == len(ids):
+            return taken + ids
+        ours = OutboxEvent.objects.using(using).filter(pk__in=ids, lease_token=token)
+        taken += ours.values_list("pk", flat=True)
+    return taken
 
 
 def _due(using: str) -> QuerySet[OutboxEvent]:
@@ -139,9 +149,11 @@ def release(
     return held.update(**values)
 
 
-def renew(token: uuid.UUID, *, using: str, lease: timedelta = LEASE) -> set[int]:
-    """Prolong the lease of all rows still held under ``token``; returns their primary keys."""
-    held = OutboxEvent.objects.using(using).filter(lease_token=token, state=State.PENDING)
+def renew(
+    rows: Iterable[OutboxEvent], token: uuid.UUID, *, using: str, lease: timedelta = LEASE
+) -> set[int]:
+    """Prolong the lease of those rows that are still held under ``token``; returns their keys."""
+    held = _held(rows, token, using)
     held.update(leased_until=from_now(lease))
     return set(held.values_list("pk", flat=True))
 

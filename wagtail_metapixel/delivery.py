@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
-from django.utils import timezone
-
 from wagtail_metapixel import (
     claims,
     conf,
     copies,
     counters,
+    database_time,
     datasets,
     graph_api,
     outbox,
@@ -223,7 +222,7 @@ class _Batch:
     # Checks before sending
 
     def _expire(self) -> None:
-        now = timezone.now()
+        now = database_time.now(self.using)
         self._finish(
             [row for row in self.rows if row.expires_at <= now],
             State.EXPIRED,
@@ -267,7 +266,7 @@ class _Batch:
     def _still_ours(self, rows: list[OutboxEvent]) -> list[OutboxEvent]:
         if time.monotonic() - self._renewed_at > RENEW_AFTER_SECONDS:
             self._renewed_at = time.monotonic()
-            held = claims.renew(self.token, using=self.using)
+            held = claims.renew(self.rows, self.token, using=self.using)
             self.rows = [row for row in self.rows if row.pk in held]
             self._expire()
         left = {row.pk for row in self.rows}

@@ -13,9 +13,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db.models import Model, Q, QuerySet
-from django.utils import timezone
 
-from wagtail_metapixel import claims, conf, outbox
+from wagtail_metapixel import claims, conf, database_time, outbox
 from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.models import (
     AnsweredTicket,
@@ -62,7 +61,7 @@ def purge(*, using: str, stopping: Stopping = lambda: False) -> dict[str, int]:
     except ConfigurationError as error:
         logger.error("Nothing is purged: %s", error)
         return {}
-    now = timezone.now()
+    now = database_time.now(using)
     purged = {"personal_parts": _empty_all(now, using, stopping)}
     for table in tables(days, now, using):
         pieces = _by_index(table) if table.indexed else _by_id(table)
@@ -75,7 +74,7 @@ def overdue(*, using: str) -> dict[str, int]:
 
     Raises ``ConfigurationError`` for a setting that cannot be used.
     """
-    now = timezone.now()
+    now = database_time.now(using)
     found = {"personal_parts": sum(map(len, _personal_parts(now, using)))}
     for table in tables(conf.retention(), now, using):
         found[table.name] = table.rows.count()
