@@ -56,6 +56,10 @@ class Command(BaseCommand):
 
     help = "Send the events that wait in the outbox to Meta."
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._housekeeping = Housekeeping()
+
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
         """Show the exit statuses as they stand."""
         kwargs |= {
@@ -97,7 +101,6 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=USAGE) from error
         stop = threading.Event()
         is_late = draining.until(seconds) if seconds else draining.never
-        self._housekeeping = Housekeeping()
         work = Work(
             using=outbox.alias(),
             only=options["pixel"],
