@@ -188,7 +188,22 @@ def test_once_with_nothing_tried_tells_a_paused_pixel_apart(sandbox):
     assert status == 3
     assert f"{PIXEL_ID}: paused until " in text
     assert "The token is too old." in text
+    PixelFactory(pixel_id=OTHER_PIXEL)
     assert deliver("--once", "--pixel", OTHER_PIXEL)[1] == 0
+
+
+@pytest.mark.django_db
+def test_a_pixel_that_nobody_knows_is_a_mistake_of_the_option(sandbox):
+    text, status = deliver("--once", "--pixel", "55555")
+    assert (status, "know a pixel 55555" in text) == (2, True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("options", [{"DELIVERY": "wroker"}, {"POLL_INTERVAL": "x"}])
+def test_a_setting_that_cannot_be_used_has_a_status_of_its_own(settings, options):
+    settings.WAGTAIL_METAPIXEL = options
+    text, status = deliver("--once")
+    assert (status, next(iter(options)) in text) == (2, True)
 
 
 @pytest.mark.django_db
@@ -360,7 +375,7 @@ settings.WAGTAIL_METAPIXEL = {"SANDBOX": sys.argv[1], "ACCESS_TOKENS": {sys.argv
 django.setup()
 from django.core.management import execute_from_command_line
 
-execute_from_command_line(["manage.py", "metapixel_deliver", "--skip-checks", *sys.argv[4:]])
+execute_from_command_line(["manage.py", "metapixel_deliver", *sys.argv[4:]])
 """
 
 

@@ -99,8 +99,8 @@ def test_each_try_is_told_with_its_answer():
         leased_until=THEN,
         first_unknown_at=THEN,
     )
-    assert told("try") == ["g of a line that was cut off", f"{THEN_TEXT}: HTTP 500"]
-    assert told("attempts") == ["2"]
+    assert told("story") == ["g of a line that was cut off", f"{THEN_TEXT}: HTTP 500"]
+    assert told("failed") == ["2 times"]
     assert told("now") == [f"on its way until {THEN_TEXT}"]
     assert told("unknown") == [f"Meta may have taken it already, {THEN_TEXT}"]
     assert document()["rows"][0]["answers"][1] == {

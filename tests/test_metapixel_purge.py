@@ -83,7 +83,7 @@ def test_every_kind_has_words():
 def test_a_setting_that_cannot_be_used_is_one_sentence(settings):
     settings.WAGTAIL_METAPIXEL = {"RETENTION": {"keys": 1}}
     text, exit_status = run()
-    assert exit_status == 1
+    assert exit_status == 2
     assert text.startswith('WAGTAIL_METAPIXEL["RETENTION"] has to keep "keys" for 63 days')
     assert OutboxEvent.objects.count() == 4
 

@@ -176,10 +176,26 @@ def test_a_pixel_that_is_in_no_settings_any_more_needs_nobody():
 @pytest.mark.parametrize(("minutes", "needs"), [(61, 1), (59, 0)])
 def test_a_purchase_that_waits_over_an_hour_needs_a_person(minutes, needs):
     OutboxEventFactory(event_name="Purchase", recorded_at=ago(minutes=minutes))
-    OutboxEventFactory(event_name="PageView", recorded_at=ago(days=3))
+    OutboxEventFactory(event_name="PageView", recorded_at=ago(minutes=179))
     text, exit_status = run("--check")
     assert exit_status == needs
     assert ("! A Purchase has waited for 1 h 1 min.\n" in text) is bool(needs)
+
+
+@pytest.mark.parametrize(("minutes", "needs"), [(181, 1), (179, 0)])
+def test_anything_that_waits_for_hours_needs_a_person(minutes, needs):
+    OutboxEventFactory(event_name="PageView", recorded_at=ago(minutes=minutes))
+    text, exit_status = run("--check")
+    assert exit_status == needs
+    assert ("! An event has waited for 3 h 1 min. Does anybody deliver?\n" in text) is bool(needs)
+
+
+@pytest.mark.parametrize("driver", ["wroker", "tasks"])
+def test_a_driver_that_cannot_work_needs_a_person(settings, driver):
+    settings.WAGTAIL_METAPIXEL = {"DELIVERY": driver}
+    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}
+    text, exit_status = run("--check")
+    assert (exit_status, "! Nobody delivers. " in text) == (1, True)
 
 
 def test_what_is_held_back_needs_a_person_until_it_is_let_go():

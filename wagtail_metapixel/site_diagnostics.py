@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from urllib.parse import urlsplit
 
 from django.utils import timezone
 
@@ -170,5 +171,10 @@ def _meta_answers(subject: str, pixel_id: str, token: str) -> Finding:
             f"{where} answered {answer.message}. That proves nothing: tokens that may only send "
             "cannot read. Wait for the first event.",
         )
-    advice = "Start it: manage.py metapixel_sandbox" if conf.sandbox_url() else "Check the network."
+    advice = f"Start it: {_sandbox_command()}" if conf.sandbox_url() else "Check the network."
     return problem(subject, f"{where} does not answer.", advice)
+
+
+def _sandbox_command() -> str:
+    port = urlsplit(conf.sandbox_url()).port
+    return f"manage.py metapixel_sandbox --port {port}" if port else "manage.py metapixel_sandbox"

@@ -17,7 +17,16 @@ from typing import Any
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
-from wagtail_metapixel import copies, counters, delivery, graph_api, site_settings
+from wagtail_metapixel import (
+    conf,
+    copies,
+    counters,
+    delivery,
+    driver_choice,
+    graph_api,
+    site_settings,
+)
+from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.meta_errors import ERRORS
 from wagtail_metapixel.models import Dataset, Delivery, OutboxEvent, State
 
@@ -25,6 +34,8 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 PURCHASE_LATE = HOUR
 """A Purchase that waits for longer needs a person."""
+LATE = 3 * HOUR
+"""So does any event that waits for longer: perhaps nobody delivers."""
 REASONS = 5
 """So many reasons of a state are told, the commonest."""
 _NOT_RIGHT = [State.REJECTED, State.DEAD, State.EXPIRED]
@@ -231,6 +242,7 @@ def _held(count: int, using: str) -> dict[str, Any] | None:
 def _needs(
     pixels: Iterable[Pixel], waiting: Waiting, held: dict[str, Any] | None, now: datetime
 ) -> Iterable[str]:
+    yield from _driver_troubles()
     if held:
         events = "1 event is" if held["events"] == 1 else f"{held['events']:,} events are"
         yield f"{events} held back. {held['reason']} {LET_GO}"
@@ -240,6 +252,18 @@ def _needs(
             yield f"Pixel {pixel.pixel_id} takes no events. {said}. {_remedy(pixel.reason)}"
     if waiting.oldest_purchase and now - waiting.oldest_purchase > PURCHASE_LATE:
         yield f"A Purchase has waited for {age(now - waiting.oldest_purchase)}."
+    elif waiting.oldest and now - waiting.oldest > LATE and not held:
+        yield f"An event has waited for {age(now - waiting.oldest)}. Does anybody deliver?"
+
+
+def _driver_troubles() -> Iterable[str]:
+    try:
+        driver = conf.driver()
+    except ConfigurationError as error:
+        yield f"Nobody delivers. {error}"
+        return
+    for obstacle in driver_choice.obstacles_of(driver):
+        yield f"Nobody delivers. {obstacle.fact} {obstacle.advice}"
 
 
 def age(span: timedelta) -> str:

@@ -17,6 +17,7 @@ from wagtail_metapixel import copies, counters, datasets
 from wagtail_metapixel.catalogue import MAX_EVENTS_PER_REQUEST
 from wagtail_metapixel.drivers.housekeeping import Housekeeping
 from wagtail_metapixel.models import Dataset, Delivery, OutboxEvent, State
+from wagtail_metapixel.site_settings import current
 
 if TYPE_CHECKING:
     from wagtail_metapixel.delivery import Summary
@@ -142,6 +143,14 @@ def count_pending(*, using: str, only: Collection[str] = ()) -> int:
     """Count what waits, due or not. Takes longer the more it is."""
     rows = _pending(using)
     return (rows.filter(pixel_id__in=only) if only else rows).count()
+
+
+def is_known(pixel_id: str, *, using: str) -> bool:
+    """Tell whether a pixel stands in the settings of any site, or has events that wait."""
+    in_settings = any(
+        pixel.pixel_id == pixel_id for site in current().sites for pixel in site.pixels
+    )
+    return in_settings or _pending(using).filter(pixel_id=pixel_id).exists()
 
 
 def something_pending(*, using: str) -> bool:

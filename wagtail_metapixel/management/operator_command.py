@@ -52,7 +52,7 @@ class OperatorCommand(BaseCommand):
         try:
             self.operate(using, options)
         except ConfigurationError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error), returncode=WRONG_USE) from None
         except Error as error:
             raise CommandError(
                 f"The outbox cannot be read ({type(error).__name__}). Is the database there, and "

@@ -55,6 +55,8 @@ class Command(BaseCommand):
     """Sends what waits in the outbox; any number may run, on any number of machines."""
 
     help = "Send the events that wait in the outbox to Meta."
+    # What cannot be used ends with its own status, and what waits leaves whatever else is wrong.
+    requires_system_checks = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -96,13 +98,18 @@ class Command(BaseCommand):
         if seconds is not None and not seconds > 0:
             raise CommandError("--max-seconds has to be a number above 0.", returncode=USAGE)
         try:
-            conf.graph_url(), conf.graph_version(), conf.seconds("POLL_INTERVAL")
+            conf.graph_url(), conf.graph_version(), conf.seconds("POLL_INTERVAL"), conf.driver()
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=USAGE) from error
         stop = threading.Event()
         is_late = draining.until(seconds) if seconds else draining.never
+        using = outbox.alias()
+        for pixel_id in options["pixel"]:
+            if not draining.is_known(pixel_id, using=using):
+                text = f"--pixel: no settings and no events know a pixel {pixel_id}."
+                raise CommandError(text, returncode=USAGE)
         work = Work(
-            using=outbox.alias(),
+            using=using,
             only=options["pixel"],
             batch=options["batch"],
             stopping=lambda: stop.is_set() or is_late(),

@@ -105,8 +105,12 @@ def _of_row(row: Row, story: Story) -> Iterator[tuple[str, str]]:
     if row.test_event_code:
         yield "test code", row.test_event_code
     for answer in row.answers:
-        yield "try", f"{moment(answer['at'])}: {answer['text']}" if answer["at"] else answer["text"]
-    yield "attempts", str(row.attempts)
+        yield (
+            "story",
+            f"{moment(answer['at'])}: {answer['text']}" if answer["at"] else answer["text"],
+        )
+    if row.attempts:
+        yield "failed", "once" if row.attempts == 1 else f"{row.attempts} times"
     if row.first_unknown_at:
         yield "unknown", f"Meta may have taken it already, {moment(row.first_unknown_at)}"
     yield "now", _now(row)

@@ -37,7 +37,8 @@ examples:
 
 With --check the exit status is 1 when a pixel takes no events until somebody
 mends something, when events of a copied or restored database are held back,
-or when a Purchase has waited for more than an hour.
+when a Purchase has waited for more than an hour or anything for three, or
+when the driver of delivery lacks something.
 """
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
