@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: all of them, on a database file that is thrown away."""
+"""``python -m benchmarks``: all of them, on databases that are thrown away.
+
+``python -m benchmarks claiming draining`` runs these alone.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ def main() -> None:
         prepare()
         from benchmarks import (  # noqa: PLC0415
             build_event,
+            checkout,
+            claiming,
             commit_to_receipt,
+            draining,
             import_cost,
             main_thread,
             memory,
@@ -37,9 +43,20 @@ def main() -> None:
             memory,
             page_cost,
             commit_to_receipt,
+            checkout,
+            claiming,
+            draining,
             main_thread,
         )
-        for benchmark in every:
+        asked = sys.argv[1:]
+        names = [benchmark.__name__.rpartition(".")[2] for benchmark in every]
+        if unknown := set(asked) - set(names):
+            raise SystemExit(
+                f"There is no {', '.join(sorted(unknown))}; there is {', '.join(names)}."
+            )
+        for name, benchmark in zip(names, every, strict=True):
+            if asked and name not in asked:
+                continue
             print()
             for line in benchmark.report():
                 print(line, flush=True)
