@@ -54,3 +54,13 @@ def postgresql(url: str) -> dict[str, Any]:
         "HOST": socket or parts.hostname or "",
         "PORT": parts.port or "",
     }
+
+
+def url_of(connection: Any) -> str:
+    """Return the address of the database that a test runs on, for a process of its own."""
+    found = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite://{found['NAME']}"
+    who = f"{found['USER']}:{found['PASSWORD']}" if found["PASSWORD"] else found["USER"]
+    port = f":{found['PORT']}" if found["PORT"] else ""
+    return f"postgresql://{who}@{port}/{found['NAME']}?host={found['HOST']}"

@@ -22,7 +22,7 @@ from wagtail_metapixel import (
     declarations,
     keys,
     outbox,
-    privacy,
+    retention,
     signed_in,
     site_settings,
     unanswered,
@@ -543,6 +543,6 @@ def test_a_note_older_than_a_day_is_purged(shop, session):
     WithheldOrder.objects.filter(pk=old.pk).update(
         withheld_at=timezone.now() - timedelta(hours=24, minutes=1)
     )
-    assert privacy.purge_expired(using="default") == 1
+    assert retention.purge(using="default")["withheld_orders"] == 1
     assert not WithheldOrder.objects.filter(pk=old.pk).exists()
     assert WithheldOrder.objects.count() == 1

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from tests import databases
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory
 from wagtail_metapixel.models import OutboxEvent, State
 from wagtail_metapixel.sandbox.server import SandboxServer
@@ -33,16 +34,6 @@ from django.core.handlers.wsgi import WSGIHandler
 
 application = WSGIHandler()
 """
-
-
-def address_of_the_database():
-    """Return the address of the database this test runs on, as METAPIXEL_TEST_DATABASE."""
-    found = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite://{found['NAME']}"
-    who = f"{found['USER']}:{found['PASSWORD']}" if found["PASSWORD"] else found["USER"]
-    port = f":{found['PORT']}" if found["PORT"] else ""
-    return f"postgresql://{who}@{port}/{found['NAME']}?host={found['HOST']}"
 
 
 def within(condition):
@@ -87,7 +78,7 @@ def test_backlog_leaves_at_the_first_request_behind_a_gunicorn_that_preloads(tmp
             env=os.environ
             | {
                 "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "METAPIXEL_TEST_DATABASE": address_of_the_database(),
+                "METAPIXEL_TEST_DATABASE": databases.url_of(connection),
                 "METAPIXEL_TEST_SHOP": json.dumps(shop),
                 "PYTHONPATH": str(ROOT),
             },

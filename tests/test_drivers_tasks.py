@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from tests import databases
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
 from wagtail_metapixel import datasets
 from wagtail_metapixel.delivery import Summary
@@ -160,20 +161,10 @@ print(json.dumps([[each.return_value for each in ended], waits.count()]))
 """
 
 
-def address_of_the_database():
-    """Return the address of the database this test runs on, as METAPIXEL_TEST_DATABASE."""
-    found = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite://{found['NAME']}"
-    who = f"{found['USER']}:{found['PASSWORD']}" if found["PASSWORD"] else found["USER"]
-    port = f":{found['PORT']}" if found["PORT"] else ""
-    return f"postgresql://{who}@{port}/{found['NAME']}?host={found['HOST']}"
-
-
 def run(code, *arguments):
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "METAPIXEL_TEST_DATABASE": address_of_the_database(),
+        "METAPIXEL_TEST_DATABASE": databases.url_of(connection),
     }
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],

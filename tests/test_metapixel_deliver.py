@@ -22,6 +22,7 @@ from django.db import (
 )
 from django.utils import timezone
 
+from tests import databases
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
 from wagtail_metapixel import counters, datasets, delivery, graph_api, retention
 from wagtail_metapixel.delivery import Summary
@@ -355,17 +356,6 @@ def test_worker_takes_a_new_connection_when_the_old_one_was_cut(sandbox):
 # A process of its own
 
 
-def address_of_the_database():
-    """Return the address of the database this test runs on, as METAPIXEL_TEST_DATABASE."""
-    found = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite://{found['NAME']}"
-    host = f"?host={found['HOST']}"
-    who = f"{found['USER']}:{found['PASSWORD']}" if found["PASSWORD"] else found["USER"]
-    port = f":{found['PORT']}" if found["PORT"] else ""
-    return f"postgresql://{who}@{port}/{found['NAME']}{host}"
-
-
 WORKER = """
 import sys
 import django
@@ -383,7 +373,7 @@ def started(sandbox, *arguments):
     """Start the command as a process, and wait until its first request is on its way."""
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "METAPIXEL_TEST_DATABASE": address_of_the_database(),
+        "METAPIXEL_TEST_DATABASE": databases.url_of(connection),
     }
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, sandbox.url, PIXEL_ID, TOKEN, *arguments],

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from tests.factories import OutboxEventFactory, PixelFactory
-from wagtail_metapixel import claims, privacy, site_settings, visitor
+from wagtail_metapixel import claims, privacy, retention, site_settings, visitor
 from wagtail_metapixel.models import ConsentProof, VisitorRecord, Withdrawal
 from wagtail_metapixel.visitor import Visitor
 
@@ -100,6 +100,6 @@ def test_records_whose_time_is_over_are_deleted(site):
         visitor.store(person(site, number), key, using="default")
     first = VisitorRecord.objects.order_by("pk").first()
     VisitorRecord.objects.filter(pk=first.pk).update(expires_at=timezone.now() - timedelta(1))
-    assert privacy.purge_expired(using="default") == 1
+    assert retention.purge(using="default")["visitor_records"] == 1
     assert VisitorRecord.objects.count() == 1
     assert visitor.recall("new", using="default") is not None

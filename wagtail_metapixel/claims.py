@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Concat, Now, Right
 from django.utils import timezone
 
@@ -52,22 +53,31 @@ def claim(
 
 
 def _pixels_with_due_rows(using: str, only: Collection[str]) -> list[str]:
-    """Return the pixels that are not paused and have rows that are due, best ranked first.
-
-    One look into the index for each pixel, however many rows it has.
-    """
+    """Return the pixels that are not paused and have rows that are due, best ranked first."""
     resting = datasets.paused(using=using)
     due = _due(using)
     if only:
         due = due.filter(pixel_id__in=only)
-    firsts = due.order_by("pixel_id", "rank", "id").values_list("pixel_id", "rank")
-    found = []
-    last = ""
-    while first := firsts.filter(pixel_id__gt=last)[:1]:
-        last, rank = first[0]
-        if last not in resting:
-            found.append((rank, random.random(), last))  # noqa: S311 - a lot among equals
+    found = [
+        (rank, random.random(), pixel_id)  # noqa: S311 - a lot among equals
+        for pixel_id, rank in first_of_each_pixel(due, "rank")
+        if pixel_id not in resting
+    ]
     return [pixel_id for _rank, _lot, pixel_id in sorted(found)]
+
+
+def first_of_each_pixel(
+    rows: QuerySet[OutboxEvent], *columns: str | Combinable
+) -> Iterator[tuple[Any, ...]]:
+    """Yield, for each pixel of ``rows``, its id and ``columns`` of the row that goes first.
+
+    Of rows that wait. One look into the index for each pixel, however many rows it has.
+    """
+    firsts = rows.order_by("pixel_id", "rank", "id").values_list("pixel_id", *columns)
+    last = ""
+    while found := firsts.filter(pixel_id__gt=last)[:1]:
+        last = found[0][0]
+        yield found[0]
 
 
 def _take_from(

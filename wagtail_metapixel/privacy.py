@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
-from wagtail_metapixel import outbox, retention
+from wagtail_metapixel import outbox
 from wagtail_metapixel.models import ConsentProof, VisitorRecord, Withdrawal
 from wagtail_metapixel.site_settings import SiteConfig, current
 from wagtail_metapixel.visitor import Visitor
@@ -33,11 +33,6 @@ def withdraw(visitor: Visitor, *, using: str | None = None) -> None:
             [Withdrawal(digest=digest) for digest in digests]
         )
         _forget_records(digests, database)
-
-
-def purge_expired(*, using: str) -> int:
-    """Delete all that was kept long enough; returns how many rows."""
-    return sum(retention.purge(using=using).values())
 
 
 def _forget_records(digests: Iterable[str], using: str) -> None:

@@ -19,6 +19,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from tests import databases
 from tests.celery import broker
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory
 from wagtail_metapixel.models import OutboxEvent, State
@@ -84,7 +85,7 @@ class Shop:
             env=os.environ
             | {
                 "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "METAPIXEL_TEST_DATABASE": address_of_the_database(),
+                "METAPIXEL_TEST_DATABASE": databases.url_of(connection),
                 "METAPIXEL_TEST_SHOP": json.dumps(self.settings),
             },
             stdin=subprocess.DEVNULL,
@@ -132,14 +133,6 @@ def shop(port, tmp_path):
     with contextlib.ExitStack() as stack:
         sandbox = stack.enter_context(SandboxServer(pixels={PIXEL_ID: TOKEN}))
         yield Shop(sandbox, port, tmp_path, stack)
-
-
-def address_of_the_database():
-    """Return the address of the database this test runs on, as METAPIXEL_TEST_DATABASE."""
-    found = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite://{found['NAME']}"
-    return f"postgresql://{found['USER']}@/{found['NAME']}?host={found['HOST']}"
 
 
 def pending():

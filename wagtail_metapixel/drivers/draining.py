@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 
-from wagtail_metapixel import copies, counters, datasets
+from wagtail_metapixel import claims, copies, counters, datasets
 from wagtail_metapixel.catalogue import MAX_EVENTS_PER_REQUEST
 from wagtail_metapixel.drivers.housekeeping import Housekeeping
 from wagtail_metapixel.models import Dataset, Delivery, OutboxEvent, State
@@ -28,7 +28,6 @@ WORKERS_MAX = 2
 """How many tasks send at once. One is enough for most; a third would only take others' places."""
 
 _housekeeping = Housekeeping()
-_leased = Q(leased_until__isnull=False, leased_until__gt=Now())
 
 
 def never() -> bool:
@@ -106,34 +105,23 @@ def add(total: Summary, summary: Summary) -> None:
 def waiting(*, using: str) -> dict[str, int]:
     """Return the pixels that could send now, each with the primary key of the row that goes first.
 
-    A pixel whose first row somebody has leased is left out: it is being served. Without counting,
-    and one look into the index for each pixel, however many rows it has.
+    A pixel whose first row somebody has leased is left out: it is being served.
     """
     resting = datasets.paused(using=using)
-    firsts = (
-        _pending(using)
-        .filter(due_at__lte=Now())
-        .order_by("pixel_id", "rank", "id")
-        .values_list("pixel_id", "pk", ExpressionWrapper(_leased, BooleanField()))
-    )
-    found: dict[str, int] = {}
-    last = ""
-    while first := firsts.filter(pixel_id__gt=last)[:1]:
-        last, row_pk, is_leased = first[0]
-        if not is_leased and last not in resting:
-            found[last] = row_pk
-    return found
+    due = _pending(using).filter(due_at__lte=Now())
+    return {
+        pixel_id: row_pk
+        for pixel_id, row_pk, is_leased in claims.first_of_each_pixel(due, "pk", _is_leased())
+        if not is_leased and pixel_id not in resting
+    }
 
 
 def workers(*, using: str) -> int:
     """Return how many workers hold rows that go first just now."""
     tokens = set()
-    last = ""
-    pixels = _pending(using).order_by("pixel_id").values_list("pixel_id", flat=True)
-    while found := pixels.filter(pixel_id__gt=last)[:1]:
-        last = found[0]
-        front = _pending(using).filter(pixel_id=last).order_by("rank", "id")
-        rows = front.values_list("lease_token", ExpressionWrapper(_leased, BooleanField()))
+    for (pixel_id,) in claims.first_of_each_pixel(_pending(using)):
+        front = _pending(using).filter(pixel_id=pixel_id).order_by("rank", "id")
+        rows = front.values_list("lease_token", _is_leased())
         taken = rows[: WORKERS_MAX * MAX_EVENTS_PER_REQUEST]
         tokens |= {token for token, is_leased in taken if is_leased}
     return len(tokens)
@@ -182,6 +170,11 @@ def hindrances(*, using: str, only: Collection[str] = ()) -> list[Hindrance]:
         if _pending(using).filter(pixel_id=each.pixel_id).exists()
     ]
     return found
+
+
+def _is_leased() -> ExpressionWrapper[Any]:
+    leased = Q(leased_until__isnull=False, leased_until__gt=Now())
+    return ExpressionWrapper(leased, BooleanField())
 
 
 def _pending(using: str) -> QuerySet[OutboxEvent]:
