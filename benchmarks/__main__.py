@@ -21,7 +21,7 @@ def main() -> None:
         os.environ.setdefault("METAPIXEL_TEST_DATABASE", f"sqlite:///{Path(folder) / 'db.sqlite3'}")
         django.setup()
         prepare()
-        from benchmarks import (  # noqa: PLC0415
+        from benchmarks import (
             build_event,
             checkout,
             claiming,
@@ -64,9 +64,9 @@ def main() -> None:
 
 def prepare() -> None:
     """Make the tables and one site with a pixel."""
-    from django.core.management import call_command  # noqa: PLC0415
+    from django.core.management import call_command
 
-    from tests.factories import PixelFactory  # noqa: PLC0415
+    from tests.factories import PixelFactory
 
     call_command("migrate", verbosity=0)
     PixelFactory()

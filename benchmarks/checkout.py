@@ -19,7 +19,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import django
+from django.db import transaction
+from django.db.models import F
 
+from benchmarks.build_event import purchases
 from benchmarks.peers import places
 from benchmarks.peers.sizes import size
 
@@ -92,7 +95,7 @@ def _compared(figures: dict[str, list[float]]) -> Iterator[str]:
 
 
 def _contenders() -> dict[str, Told | None]:
-    from benchmarks.peers import tasks  # noqa: PLC0415
+    from benchmarks.peers import tasks
 
     found: dict[str, Told | None] = {
         "the order alone": None,
@@ -109,8 +112,6 @@ def _contenders() -> dict[str, Told | None]:
 
 
 def _on_commit(enqueue: Callable[[str], object], one: Checkout) -> None:
-    from django.db import transaction  # noqa: PLC0415
-
     transaction.on_commit(partial(enqueue, _argument(one)))
 
 
@@ -122,21 +123,21 @@ def _argument(one: Checkout) -> str:
 
 
 def _track(one: Checkout) -> None:
-    from wagtail_metapixel.tracking import track  # noqa: PLC0415
+    from wagtail_metapixel.tracking import track
 
     _check(track("Purchase", one.request, key=one.order, **_facts(one)))
 
 
 def _track_without_browser(one: Checkout) -> None:
     """Report it as the payment's webhook does, with the consent that the shop has kept."""
-    from wagtail_metapixel.tracking import track  # noqa: PLC0415
+    from wagtail_metapixel.tracking import track
 
     _check(track("Purchase", key=one.order, site=_site(), consent="granted", **_facts(one)))
 
 
 @functools.cache
 def _site() -> Any:
-    from wagtail.models import Site  # noqa: PLC0415
+    from wagtail.models import Site
 
     return Site.objects.get(hostname="testserver")
 
@@ -164,8 +165,6 @@ def _rounds(contenders: dict[str, Told | None]) -> dict[str, list[Cost]]:
 
 
 def _checkout(one: Checkout, tell: Told | None) -> Cost:
-    from django.db import transaction  # noqa: PLC0415
-
     marks = []
     started, cpu = time.perf_counter(), time.process_time()
     with transaction.atomic():
@@ -178,9 +177,7 @@ def _checkout(one: Checkout, tell: Told | None) -> Cost:
 
 
 def _place_order(one: Checkout) -> Any:
-    from django.db.models import F  # noqa: PLC0415
-
-    from benchmarks.peers.models import Address, Line, Order, Payment, Product  # noqa: PLC0415
+    from benchmarks.peers.models import Address, Line, Order, Payment, Product
 
     person, params = one.bought.user_data, one.bought.params
     address = Address.objects.create(
@@ -210,8 +207,7 @@ def _place_order(one: Checkout) -> Any:
 
 def _checkouts(count: int) -> list[Checkout]:
     """Return what views would have, made outside of what is measured."""
-    from benchmarks.build_event import purchases  # noqa: PLC0415
-    from benchmarks.peers.seeding import request  # noqa: PLC0415
+    from benchmarks.peers.seeding import request
 
     seed = random.getrandbits(64)
     return [
@@ -222,8 +218,7 @@ def _checkouts(count: int) -> list[Checkout]:
 
 def _rate(tell: Told, together: int) -> float:
     """Return events a second, without an order."""
-    from django.contrib.auth.models import Group  # noqa: PLC0415
-    from django.db import transaction  # noqa: PLC0415
+    from django.contrib.auth.models import Group
 
     told = [one._replace(order=Group(pk=random.getrandbits(60))) for one in _checkouts(EVENTS)]
     started = time.perf_counter()
@@ -237,7 +232,7 @@ def _rate(tell: Told, together: int) -> float:
 def main() -> None:
     """Print the figures."""
     django.setup()
-    from benchmarks.peers.models import Product  # noqa: PLC0415
+    from benchmarks.peers.models import Product
 
     Product.objects.bulk_create(Product(sku=f"SKU-{number}") for number in range(1000))
     for line in measured():

@@ -44,7 +44,7 @@ def report() -> Iterator[str]:
 
 def measured() -> Iterator[str]:
     """Do so in a process that has the shop's settings."""
-    from benchmarks.peers.seeding import copy, template, tidy  # noqa: PLC0415
+    from benchmarks.peers.seeding import copy, template, tidy
 
     yield f"  {places.machine()}"
     for using, count in (("default", 0), ("medium", MEDIUM), ("large", LARGE)):
@@ -90,8 +90,8 @@ def _rounds(stores: dict[str, Store]) -> dict[str, list[tuple[float, float]]]:
 
 
 def _claim(store: Store) -> tuple[float, float]:
-    from tests.factories import PIXEL_ID  # noqa: PLC0415
-    from wagtail_metapixel import claims, datasets  # noqa: PLC0415
+    from tests.factories import PIXEL_ID
+    from wagtail_metapixel import claims, datasets
 
     if store.is_paused:
         datasets.pause(PIXEL_ID, 3600, "for the benchmark", using=store.using)
@@ -111,7 +111,7 @@ def _claim(store: Store) -> tuple[float, float]:
 
 
 def _fresh_purchases() -> Iterator[str]:
-    from benchmarks.peers.seeding import template  # noqa: PLC0415
+    from benchmarks.peers.seeding import template
 
     places.ledger("?delay=0.08")
     url = os.environ["METAPIXEL_TEST_DATABASE"].replace("/shop?", "/large?")
@@ -123,7 +123,7 @@ def _fresh_purchases() -> Iterator[str]:
         began = places.ledger()
         delays = []
         for number in range(PURCHASES):
-            time.sleep(random.uniform(0.0, 0.4))
+            time.sleep(random.uniform(0.0, 0.4))  # at any moment of the worker's batch
             started = time.monotonic()
             template("Purchase", using="large")
             delays.append(_arrival(number) - started)
@@ -140,7 +140,7 @@ def _arrival(number: int) -> float:
     while len(found := places.ledger()["purchases"]) <= number:
         if time.monotonic() > deadline:
             raise SystemExit("A Purchase did not arrive within 60 s.")
-        time.sleep(0.01)
+        time.sleep(0.01)  # the ledger has the moment of arrival, this only waits for it
     return float(found[number])
 
 

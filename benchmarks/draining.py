@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import django
+from django.db import connection
 
 from benchmarks.peers import places
 from benchmarks.peers.sizes import size
@@ -102,9 +103,9 @@ def _rounds(contenders: dict[str, Callable[[], Run]], delay: float) -> dict[str,
 
 
 def _ours(name: str) -> Run:
-    from django.contrib.auth.models import Group  # noqa: PLC0415
+    from django.contrib.auth.models import Group
 
-    from benchmarks.peers.seeding import copy, template, tidy  # noqa: PLC0415
+    from benchmarks.peers.seeding import copy, template, tidy
 
     more: dict[str, Any] = {"key": Group(pk=random.getrandbits(60))} if name == "Purchase" else {}
     copy(template(name, **more), EVENTS - 1)
@@ -120,10 +121,8 @@ def _ours(name: str) -> Run:
 
 def drain() -> None:
     """Be the worker: send all that is due, as ``metapixel_deliver --once`` does."""
-    from django.db import connection  # noqa: PLC0415
-
-    from wagtail_metapixel import delivery  # noqa: PLC0415
-    from wagtail_metapixel.drivers import draining  # noqa: PLC0415
+    from wagtail_metapixel import delivery
+    from wagtail_metapixel.drivers import draining
 
     connection.ensure_connection()
     memory = [places.memory()[0]]
@@ -145,7 +144,7 @@ def drain() -> None:
 
 
 def _bodies(count: int) -> list[str]:
-    from benchmarks.build_event import ours, purchases  # noqa: PLC0415
+    from benchmarks.build_event import ours, purchases
 
     return [ours([one]).decode() for one in purchases(count)]
 
@@ -163,7 +162,7 @@ def _between_receipts(count: int) -> Run:
 
 
 def _celery(count: int) -> Run:
-    from benchmarks.peers import tasks  # noqa: PLC0415
+    from benchmarks.peers import tasks
 
     for body in _bodies(count):
         tasks.celery_task.delay(body)
@@ -174,7 +173,7 @@ def _celery(count: int) -> Run:
 
 
 def _database_tasks(count: int) -> Run:
-    from benchmarks.peers import tasks  # noqa: PLC0415
+    from benchmarks.peers import tasks
 
     for body in _bodies(count):
         tasks.database_task.enqueue(body)
@@ -191,10 +190,10 @@ def _rq(count: int, enqueue: Callable[[str], object]) -> Run:
 
 
 def _sdk(count: int) -> Run:
-    from facebook_business.api import FacebookAdsApi  # noqa: PLC0415
-    from facebook_business.session import FacebookSession  # noqa: PLC0415
+    from facebook_business.api import FacebookAdsApi
+    from facebook_business.session import FacebookSession
 
-    from benchmarks.build_event import purchases, sdk_request  # noqa: PLC0415
+    from benchmarks.build_event import purchases, sdk_request
 
     FacebookSession.GRAPH = os.environ["METAPIXEL_TEST_META"]
     FacebookAdsApi.init(access_token="token", crash_log=False)

@@ -85,7 +85,7 @@ def report() -> Iterator[str]:
 def measure() -> Iterator[tuple[str, int, list[list[Task]]]]:
     """Return the tasks of our scripts in each load, by scene and throttle."""
     sys.path.insert(0, str(EXAMPLE_SITE))
-    from walking import chromium, processes  # noqa: PLC0415 - the line above makes them known
+    from walking import chromium, processes
 
     with ExitStack() as stack:
         folder = stack.enter_context(processes.temporary_folder())
@@ -118,9 +118,9 @@ class Bought(NamedTuple):
 
 def buy(shop: Any, sandbox: Any) -> Bought:
     """Walk to the thank-you page, with a grant on the way."""
-    from walking import chromium  # noqa: PLC0415 - known since measure()
-    from walking.internet import Internet  # noqa: PLC0415 - the same
-    from walking.shopper import Shopper  # noqa: PLC0415 - the same
+    from walking import chromium
+    from walking.internet import Internet
+    from walking.shopper import Shopper
 
     with chromium.launched() as browser:
         context = browser.new_context()

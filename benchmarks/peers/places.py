@@ -194,7 +194,7 @@ def memory(pid: int | str = "self") -> tuple[float, float]:
 
 def machine() -> str:
     """Return what the figures depend on: the database and how busy the machine is."""
-    from django.db import connection  # noqa: PLC0415
+    from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute(
@@ -211,8 +211,8 @@ def machine() -> str:
 def rq_enqueue(broker: str) -> Callable[[str], object] | None:
     """Return what puts one task into RQ's queue, None where RQ is not installed."""
     try:
-        from redis import Redis  # noqa: PLC0415
-        from rq import Queue  # noqa: PLC0415
+        from redis import Redis
+        from rq import Queue
     except ImportError:
         return None
     queue = Queue(connection=Redis.from_url(broker))

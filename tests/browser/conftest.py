@@ -18,7 +18,8 @@ sys.path.insert(0, str(EXAMPLE_SITE))
 
 from walking import chromium, processes  # noqa: E402 - the line above makes them known
 from walking.internet import Internet  # noqa: E402
-from walking.shopper import Shopper  # noqa: E402
+from walking.shopper import CLICK_ID, Shopper  # noqa: E402
+from walking.verdict import judge  # noqa: E402
 
 META_HOSTS = {"EXAMPLE_META_HOSTS": "1"}
 PATIENCE = 10
@@ -93,6 +94,25 @@ def until(true, seconds=PATIENCE):
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
+
+
+def assert_counted(shopper, click_id=CLICK_ID):
+    """Meta heard of each step from both sides, alike, and of nothing else. Returns the verdict."""
+    troubles = shopper.all_troubles()
+    verdict = judge(shopper.expected, shopper.events(), click_id=click_id, troubles=troubles)
+    assert verdict, f"\n{verdict}"
+    return verdict
+
+
+def order_and_reload(shopper):
+    """Allow it, order, pay, come back to the thank-you page, and look at that once more."""
+    shopper.arrive()
+    shopper.open_product()
+    shopper.accept()
+    shopper.go_to_the_bank()
+    shopper.pay()
+    shopper.return_to_shop()
+    shopper.reload()
 
 
 def told(visitor):

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from walking import processes
-from walking.shopper import CLICK_ID
-from walking.verdict import judge
 
+from tests.browser.conftest import assert_counted, order_and_reload
 from tests.nginx import server
 from wagtail_metapixel.browser import ECHO_BYTES, ECHO_COOKIE_PREFIX
 
@@ -102,29 +101,12 @@ def echoes(pages):
     return [cookies for cookies in came if cookies]
 
 
-def judged(shopper):
-    return judge(
-        shopper.expected, shopper.events(), click_id=CLICK_ID, troubles=shopper.all_troubles()
-    )
-
-
 def test_walk_to_the_thank_you_page_loses_nothing_behind_nginx(fronts, visit):
     shopper = visit(fronts[0])
     pages = pages_of(shopper)
-    shopper.arrive()
-    shopper.open_product()
-    shopper.accept()
-    shopper.add_to_cart()
-    shopper.open_cart()
-    shopper.check_out()
-    shopper.place_order()
-    shopper.choose_payment()
-    shopper.pay()
-    shopper.return_to_shop()
-    shopper.reload()
+    order_and_reload(shopper)
 
-    verdict = judged(shopper)
-    assert verdict, f"\n{verdict}"
+    verdict = assert_counted(shopper)
     told = {row.name for row in verdict.rows}
     assert {"ViewContent", "AddToCart", "InitiateCheckout", "AddPaymentInfo", "Purchase"} <= told
     assert {page.headers["server"].partition("/")[0] for page in pages} == {"nginx"}
@@ -145,8 +127,7 @@ def test_pages_from_the_cache_of_nginx_tell_of_each_visitor_anew(fronts, visit):
         shopper.open_product()
         shopper.accept()
         shopper.add_to_cart()
-        verdict = judged(shopper)
-        assert verdict, f"\n{verdict}"
+        assert_counted(shopper)
         events.append({event["event_id"]: event["event_name"] for event in shopper.events()})
         bodies.append(shopper.bodies)
         fresh.append({urlsplit(page.url).path: page.headers["x-cache"] for page in pages})

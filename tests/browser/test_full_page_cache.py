@@ -6,8 +6,8 @@ import time
 import urllib.request
 
 import pytest
-from walking.shopper import CLICK_ID
-from walking.verdict import judge
+
+from tests.browser.conftest import assert_counted
 
 pytestmark = pytest.mark.browser
 
@@ -44,9 +44,7 @@ def test_two_visitors_walk_on_the_same_bytes_with_events_of_their_own(cached_sho
     for shopper in visitors:
         shopper.walk()
         seen.append(shopper.events())
-        troubles = shopper.all_troubles()
-        verdict = judge(shopper.expected, seen[-1], click_id=CLICK_ID, troubles=troubles)
-        assert verdict, f"\n{verdict}"
+        assert_counted(shopper)
 
     one, other = (shopper.bodies for shopper in visitors)
     cached = ["/", "/crockery/", PRODUCT, "/search/", "/pantry/tea-and-biscuits/"]

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from walking import shopper as walker
-from walking.verdict import judge
 
+from tests.browser.conftest import assert_counted, order_and_reload
 from wagtail_metapixel.browser import ECHO_COOKIE_PREFIX
 
 pytest.importorskip("wagtailcache", reason="wagtail-cache has no release for this Wagtail")
@@ -38,12 +38,6 @@ def pages_of(shopper):
     return found
 
 
-def judged(shopper, click_id):
-    return judge(
-        shopper.expected, shopper.events(), click_id=click_id, troubles=shopper.all_troubles()
-    )
-
-
 def test_visitors_of_cached_pages_have_events_and_click_ids_of_their_own(shop, visit, monkeypatch):
     events, bodies, cached = [], [], []
     for click_id in ("IwAR0TheFirst", "IwAR0AnotherOne"):
@@ -54,8 +48,7 @@ def test_visitors_of_cached_pages_have_events_and_click_ids_of_their_own(shop, v
         shopper.open_product()
         shopper.accept()
         shopper.add_to_cart()
-        verdict = judged(shopper, click_id)
-        assert verdict, f"\n{verdict}"
+        assert_counted(shopper, click_id)
         assert shopper.cookies()["_fbc"].endswith(f".{click_id}")
         events.append({event["event_id"]: event["event_name"] for event in shopper.events()})
         bodies.append(shopper.bodies)
@@ -71,20 +64,9 @@ def test_visitors_of_cached_pages_have_events_and_click_ids_of_their_own(shop, v
 def test_walk_to_the_thank_you_page_loses_nothing_behind_wagtail_cache(shop, visit):
     shopper = visit(shop)
     pages = pages_of(shopper)
-    shopper.arrive()
-    shopper.open_product()
-    shopper.accept()
-    shopper.add_to_cart()
-    shopper.open_cart()
-    shopper.check_out()
-    shopper.place_order()
-    shopper.choose_payment()
-    shopper.pay()
-    shopper.return_to_shop()
-    shopper.reload()
+    order_and_reload(shopper)
 
-    verdict = judged(shopper, walker.CLICK_ID)
-    assert verdict, f"\n{verdict}"
+    verdict = assert_counted(shopper)
     told = {row.name for row in verdict.rows}
     assert {"AddToCart", "InitiateCheckout", "AddPaymentInfo", "Purchase"} <= told
     assert [name for name in shopper.cookies() if name.startswith(ECHO_COOKIE_PREFIX)] == []

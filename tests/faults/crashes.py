@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from tests.faults.meta import Meta
-from tests.faults.places import Place, ended, seed, until, work, work_once
+from tests.faults.places import Place, ended, seed, work, work_once
 from tests.faults.results import Bench, fault
 from tests.visits import ask
 from wagtail_metapixel import claims, exchange, graph_api
@@ -96,9 +96,7 @@ def after_commit(bench: Bench) -> None:
         bench.expect(place.run(sell, 0, "after", 9) == KILLED, "it did not die")
         bench.expect(compare(bench, place) == 10, "an order is missing")
         worker = place.start(work)
-        seconds = until(lambda: not place.waiting(), "the drain")
-        worker.terminate()
-        bench.expect(ended(worker) == 0, "the worker did not end well")
+        seconds = bench.drained_by(worker, place)
         bench.account(place, meta, 10)
         bench.all_sent(place)
     bench.expect(seconds < POLL + BUSY, f"it took {seconds:.1f} s")
@@ -151,9 +149,7 @@ def worker_dies(bench: Bench, point: str, *, twice_allowed: int = 0) -> tuple[Me
         at = 1 if point == "body_half" else 2
         bench.expect(place.run(work_and_die, point, at, 50) == KILLED, "it did not die")
         worker = place.start(work, 50)
-        seconds = until(lambda: not place.waiting(), "the drain")
-        worker.terminate()
-        bench.expect(ended(worker) == 0, "the worker did not end well")
+        seconds = bench.drained_by(worker, place)
     bench.account(place, meta, 120, twice_allowed=twice_allowed)
     bench.all_sent(place)
     bench.expect(seconds < LEASE + POLL + BUSY, f"recovered after {seconds:.1f} s")

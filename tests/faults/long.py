@@ -104,8 +104,7 @@ def backlog(bench: Bench) -> None:
         place.do(buy)
         until(lambda: any(name == "Purchase" for _, name, _ in list(meta.ledger)), "the Purchase")
         passed = time.monotonic() - started
-        worker.terminate()
-        bench.expect(ended(worker) == 0, "the worker did not end well")
+        bench.dismiss(worker)
         bench.account(place, meta, waiting + 1)
     grown = many["memory"] - few["memory"]
     bench.expect(passed < PURCHASE_SECONDS, f"a Purchase waited {passed:.1f} s")
@@ -141,9 +140,7 @@ def soak(bench: Bench) -> None:
             recorded += 1000
             time.sleep(2)
             looks.append((memory(pid), len(list(Path(f"/proc/{pid}/fd").iterdir()))))
-        until(lambda: not place.waiting(), "the drain")
-        worker.terminate()
-        bench.expect(ended(worker) == 0, "the worker did not end well")
+        bench.drained_by(worker, place)
         bench.account(place, meta, recorded)
         bench.all_sent(place)
     warm, last = looks[len(looks) // 5], looks[-1]

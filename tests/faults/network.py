@@ -6,7 +6,7 @@ import socket
 import time
 
 from tests.faults.meta import Meta
-from tests.faults.places import Place, ended, event_id, seed, until, work, work_once
+from tests.faults.places import Place, ended, event_id, seed, work, work_once
 from tests.faults.results import Bench, fault
 from wagtail_metapixel import delivery
 from wagtail_metapixel.models import MetaPixel
@@ -65,9 +65,7 @@ def graph_away(bench: Bench) -> None:
     away(bench, place, "no name", look_up_nothing)
     with Meta(port) as meta:
         worker = place.start(work)
-        seconds = until(lambda: not place.waiting(), "the drain")
-        worker.terminate()
-        bench.expect(ended(worker) == 0, "the worker did not end well")
+        seconds = bench.drained_by(worker, place)
         bench.account(place, meta, 50)
         bench.all_sent(place)
     bench.figure(f"drained {seconds:.1f} s after it came back")
@@ -93,9 +91,7 @@ def held(bench: Bench, manner: str) -> None:
         limit = DEADLINE + 1
         bench.expect(told["seconds"] <= limit, f"held for {told['seconds']:.2f} s")
         worker = place.start(work)
-        until(lambda: not place.waiting(), "the drain")
-        worker.terminate()
-        bench.expect(ended(worker) == 0, "the worker did not end well")
+        bench.drained_by(worker, place)
         bench.account(place, meta, 20, twice_allowed=20)
         bench.all_sent(place)
     bench.figure(f"held {told['seconds']:.2f} s of {DEADLINE} s")
@@ -137,9 +133,7 @@ def token_rotated(bench: Bench) -> None:
         meta.arrived.wait(20)
         place.do(rotate, "ROTATED-TOKEN-1234567890")
         before = len(meta.bearers)
-        until(lambda: not place.waiting(), "the drain")
-        worker.terminate()
-        bench.expect(ended(worker) == 0, "the worker did not end well")
+        bench.drained_by(worker, place)
         bench.account(place, meta, 300)
         bench.all_sent(place)
     late = meta.bearers[before:].count(meta.bearers[0])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from multiprocessing.process import BaseProcess
 
 from tests.faults.meta import Meta
-from tests.faults.places import Databases, Place
+from tests.faults.places import Databases, Place, ended, until
 
 BOTH = ("sqlite", "postgres")
 SELECTIONS = ("ci", "all", "long")
@@ -90,6 +91,17 @@ class Bench:
         self.result.lost += max(0, recorded - len(rows)) + unheard
         self.result.twice += meta.twice
         self.result.twice_allowed += twice_allowed
+
+    def drained_by(self, worker: BaseProcess, place: Place) -> float:
+        """Wait until ``worker`` has sent all, and let it go; returns how long the first took."""
+        seconds = until(lambda: not place.waiting(), "the drain")
+        self.dismiss(worker)
+        return seconds
+
+    def dismiss(self, worker: BaseProcess) -> None:
+        """Let a worker go, which has to end well."""
+        worker.terminate()
+        self.expect(ended(worker) == 0, "the worker did not end well")
 
     def all_sent(self, place: Place) -> None:
         states = sorted(set(place.rows("state")))

@@ -98,8 +98,7 @@ def sent_once(bench: Bench, place: Place, meta: Meta, rows: int) -> None:
     if place.waiting():
         worker = place.start(work)
         until(lambda: not place.waiting(), "the decision about the others")
-        worker.terminate()
-        bench.expect(ended(worker) == 0, "the worker did not end well")
+        bench.dismiss(worker)
     bench.account(place, meta, rows)
     states = sorted(place.rows("state"))
     bench.expect(states.count("sent") == 1, f"rows ended as {', '.join(states)}")
