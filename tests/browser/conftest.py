@@ -89,7 +89,11 @@ def column(shop, query):
 
 
 def until(true, seconds=PATIENCE):
-    """Wait until ``true()`` is, and fail if that takes too long."""
+    """Wait until ``true()`` is, and fail if that takes too long.
+
+    Not for what an open page has to do: its requests stand still meanwhile, as this process
+    answers them. ``shopper.wait_until`` is for those.
+    """
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE, until
+from tests.browser.conftest import PATIENCE, SECONDS_OF_SILENCE
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +41,7 @@ def test_without_scripts_each_page_is_told_once_by_an_image(open_shop, visit, sa
     shopper = visit(open_shop, java_script_enabled=False)
     for count, path in enumerate(("/", "/contact/", "/"), 1):
         shopper.page.goto(open_shop.url + path)
-        until(lambda wanted=count: len(told(sandbox)) >= wanted, PATIENCE)
+        assert shopper.wait_until(lambda wanted=count: len(told(sandbox)) >= wanted, PATIENCE)
     shopper.wait(SECONDS_OF_SILENCE)
     assert told(sandbox) == [("PageView", ["noscript"])] * 3
     assert not [name for name in shopper.cookies() if name.startswith(("_fb", "metapixel"))]
@@ -53,7 +53,7 @@ def test_meta_learns_the_shops_origin_and_not_the_page(open_shop, visit, sandbox
     with shopper.page.expect_request("**/tr?*") as request:
         shopper.page.goto(f"{open_shop.url}/contact/?q=secret")
     assert request.value.all_headers()["referer"] == f"{open_shop.url}/"
-    until(lambda: told(sandbox), PATIENCE)
+    assert shopper.wait_until(lambda: told(sandbox), PATIENCE)
 
 
 def test_global_privacy_control_is_obeyed(open_shop, visit, sandbox):
@@ -76,7 +76,7 @@ def test_where_consent_is_asked_for_nothing_is_told(asking_shop, visit, sandbox)
 def test_with_scripts_the_image_is_not_asked_for(open_shop, visit, sandbox):
     shopper = visit(open_shop)
     shopper.arrive()
-    until(lambda: told(sandbox), PATIENCE)
+    assert shopper.wait_until(lambda: told(sandbox), PATIENCE)
     shopper.wait(SECONDS_OF_SILENCE)
     [(name, methods)] = told(sandbox)
     assert name == "PageView"
