@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import factory
 from django.utils import timezone
+from wagtail.models import Page
 from wagtail_factories import SiteFactory as WagtailSiteFactory
 
 from wagtail_metapixel import models
@@ -23,6 +24,8 @@ class SiteFactory(WagtailSiteFactory):
     hostname = "testserver"
     port = 80
     is_default_site = False
+    # The one that the migrations wrote: Wagtail takes longer to make one than most tests to run.
+    root_page = factory.LazyFunction(lambda: Page.objects.get(depth=2))
 
 
 class SettingsFactory(factory.django.DjangoModelFactory):

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -85,13 +86,10 @@ def track(  # noqa: PLR0913 - keywords, each of them something a caller may know
     """
     try:
         _refuse_event_loop("track")
-        return _track(
-            name,
-            request,
-            _Given(key, site, visitor, consent, user_data, event_time, action_source),
-            params,
-            outbox.alias(using),
-        )
+        given = _Given(key, site, visitor, consent, user_data, event_time, action_source)
+        database = outbox.alias(using)
+        with _shield(given, database):
+            return _track(name, request, given, params, database)
     except EventError as error:
         if settings.DEBUG:
             raise
@@ -146,6 +144,16 @@ def remember(request: HttpRequest, key: keys.Key, *, using: str | None = None) -
 # track(), step by step
 
 
+def _shield(given: _Given, using: str) -> AbstractContextManager[Any]:
+    """Return what keeps a failing query of ours from the caller's transaction.
+
+    One savepoint for the visitor's record, which is asked for by ``key``, and the row; where there
+    is no key, the row alone has one.
+    """
+    keyed = given.key is not None and using in connections
+    return savepoint_if_inside(using) if keyed else nullcontext()
+
+
 class _Given(NamedTuple):
     """The keyword arguments of :func:`track`."""
 
@@ -195,7 +203,7 @@ def _track(
 
     keyed = given.key is not None
     rows = recording.rows(event, user_data, decision, site, person, problems, keyed=keyed)
-    outbox.insert(rows, using=using)
+    outbox.insert(rows, using=using, savepoint=not keyed)
     reason = rows[0].reason if all(row.reason for row in rows) else ""
     told = [row.pixel_id for row in rows if row.twin == Twin.MAYBE and not row.reason]
     if told and held is not None and held.has_middleware:
@@ -234,7 +242,7 @@ def _whose(
     """
     if given.visitor is not None:
         return None, given.visitor
-    kept = _recalled(given.key, using) if given.key is not None else None
+    kept = visitors.recall(given.key, using=using) if given.key is not None else None
     if request is None or given.action_source in WITHOUT_A_PAGE:
         return None, kept
     held = visitors.capture(request)
@@ -254,11 +262,6 @@ def _speaks_for(held: Capture, kept: Visitor) -> bool:
     # A signal of this browser's is an answer, too, and the gate knows which.
     opts_out = site.respect_gpc and held.header("Sec-GPC") == "1"
     return opts_out or consent.ask(held, site)[0] is not Choice.UNKNOWN
-
-
-def _recalled(key: keys.Key, using: str) -> Visitor | None:
-    with savepoint_if_inside(using):
-        return visitors.recall(key, using=using)
 
 
 def _site(
