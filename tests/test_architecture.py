@@ -39,7 +39,7 @@ FLOORS: list[set[str]] = [
     },
     {"models", "diagnosis", "finders"},
     {"site_settings", "counters", "linter"},
-    {"visitor", "database_time"},
+    {"visitor", "database_time", "database_lists", "database_updates"},
     {"consent", "datasets", "copies"},
     {"browser", "outbox", "claims", "graph_api", "injection", "limits", "signed_in"},
     {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from types import SimpleNamespace
 
 import pytest
 from cryptography.fernet import Fernet
@@ -328,3 +329,30 @@ def test_names_of_scripts_that_nobody_finds_are_a_warning_with_the_line_to_type(
 def test_without_usable_names_of_scripts_no_finder_is_asked_for(given, value):
     given(SCRIPT_PATH=value)
     assert checks.check_script_names() == []
+
+
+@pytest.mark.parametrize("version", [(3, 35, 0), (3, 51, 2)])
+def test_sqlite_of_today_is_fit_for_the_outbox(monkeypatch, version):
+    monkeypatch.setattr(connections["default"], "vendor", "sqlite")
+    monkeypatch.setattr(
+        connections["default"], "Database", SimpleNamespace(sqlite_version_info=version)
+    )
+    assert found(checks.check_database) == {}
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "shown"),
+    [
+        ("sqlite", "SQLite", "SQLite 3.34.1"),
+        ("mysql", "MySQL", "MySQL"),
+        ("oracle", "Oracle", "Oracle"),
+    ],
+)
+def test_the_outbox_cannot_live_just_anywhere(monkeypatch, vendor, name, shown):
+    connection = connections["default"]
+    monkeypatch.setattr(connection, "vendor", vendor)
+    monkeypatch.setattr(connection, "display_name", name)
+    monkeypatch.setattr(connection, "Database", SimpleNamespace(sqlite_version_info=(3, 34, 1)))
+    error = found(checks.check_database)["metapixel.E003"]
+    assert error.msg == f"The outbox cannot live in {shown}."
+    assert "PostgreSQL, or SQLite 3.35.0" in error.hint

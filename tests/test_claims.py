@@ -4,6 +4,8 @@ import uuid
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.factories import OutboxEventFactory
@@ -24,6 +26,10 @@ def ids(rows):
     return [row.pk for row in rows]
 
 
+def stored(claimed):
+    return OutboxEvent.objects.get(pk=claimed.pk)
+
+
 def end_lease(*rows):
     """Let the lease of ``rows`` end, as time would."""
     past = timezone.now() - timedelta(seconds=1)
@@ -36,7 +42,8 @@ def finish(rows, token, state=State.SENT, **kwargs):
 
 def test_claim_leases_the_rows_it_returns():
     OutboxEventFactory()
-    token, [row] = claim(lease=timedelta(seconds=90))
+    token, [claimed] = claim(lease=timedelta(seconds=90))
+    row = stored(claimed)
     assert row.lease_token == token
     left = row.leased_until - timezone.now()
     assert timedelta(seconds=85) < left <= timedelta(seconds=90)
@@ -57,7 +64,7 @@ def test_row_whose_lease_ended_is_claimable_again():
     end_lease(*rows)
     second, again = claim()
     assert ids(again) == ids(rows)
-    assert again[0].lease_token == second != first
+    assert stored(again[0]).lease_token == second != first
 
 
 def test_row_whose_worker_vanished_may_have_been_sent_since_its_lease_ended():
@@ -67,9 +74,10 @@ def test_row_whose_worker_vanished_may_have_been_sent_since_its_lease_ended():
     end_lease(row)
     ended = OutboxEvent.objects.get().leased_until
     _, [row] = claim()
-    assert row.first_unknown_at == ended
+    assert row.first_unknown_at == pytest.approx(ended.timestamp(), abs=0.002)
+    assert stored(row).first_unknown_at == ended
     end_lease(row)
-    assert claim()[1][0].first_unknown_at == ended
+    assert stored(claim()[1][0]).first_unknown_at == ended
 
 
 def test_row_that_was_given_back_was_not_sent():
@@ -300,7 +308,7 @@ def test_worker_that_lost_one_row_still_finishes_the_others():
     end_lease(lost)
     claim()
     assert ids(finish([lost, kept], token)) == [kept.pk]
-    lost.refresh_from_db()
+    lost = stored(lost)
     assert lost.state == State.PENDING
 
 
@@ -460,3 +468,41 @@ def test_withdrawals_are_asked_once_a_batch(django_assert_num_queries):
     rows = [OutboxEventFactory(digests=f"d{number}") for number in range(5)]
     with django_assert_num_queries(1):
         claims.withdrawn(rows, using=USING)
+
+
+# What a batch costs
+
+
+def test_a_claim_asks_as_often_for_many_rows_as_for_few(django_assert_num_queries):
+    OutboxEventFactory()
+    with CaptureQueriesContext(connections[USING]) as few:
+        claim(2)
+    OutboxEventFactory.create_batch(40)
+    with django_assert_num_queries(len(few)):
+        assert len(claim(30)[1]) == 30
+
+
+def test_rows_are_finished_in_one_statement_and_keys_settled_in_another(django_assert_num_queries):
+    rows = [OutboxEventFactory(keyed=True) for _ in range(5)]
+    token, claimed = claim()
+    with django_assert_num_queries(2):
+        claims.decide_keys(claimed, using=USING)
+    with django_assert_num_queries(4) as queries:
+        finish(claimed, token)
+    verbs = [query["sql"].split()[0] for query in queries]
+    assert verbs == ["SAVEPOINT", "UPDATE", "INSERT", "RELEASE"]
+    assert SentKey.objects.filter(settled=True).count() == len(rows)
+
+
+def test_nobodys_digests_are_asked_for_where_nobody_took_back_a_consent(django_assert_num_queries):
+    rows = OutboxEventFactory.create_batch(3, digests="a b c")
+    with django_assert_num_queries(1):
+        assert claims.withdrawn(rows, using=USING) == []
+
+
+def test_a_claimed_row_shows_nothing_of_the_person():
+    OutboxEventFactory(user_data=b'{"client_user_agent":"Netscape"}', digests="0123abcd")
+    _, [row] = claim()
+    assert "Netscape" in str(row.user_data)
+    assert "Netscape" not in repr(row)
+    assert "0123abcd" not in repr(row)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, Warning  # noqa: A004 - Django's name
+from django.db import connections
 
 from wagtail_metapixel import conf, outbox, script_files
 from wagtail_metapixel.exceptions import ConfigurationError
@@ -19,6 +20,8 @@ from wagtail_metapixel.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from wagtail_metapixel.csp_settings import Complaint
 
+OLDEST_SQLITE = (3, 35, 0)
+"""Since then it has ``RETURNING``; Django 6.1 asks for 3.37."""
 SCRIPT_FINDER = "wagtail_metapixel.finders.ScriptFinder"
 
 
@@ -28,6 +31,7 @@ def register_all() -> None:
     checks.register(check_installation, Tags.compatibility)
     checks.register(check_sandbox, Tags.security)
     checks.register(check_delivery, Tags.compatibility)
+    checks.register(check_database, Tags.compatibility)
     checks.register(check_csp, Tags.security)
     checks.register(check_script_names, Tags.staticfiles)
     checks.register(check_cache, Tags.security, deploy=True)
@@ -87,6 +91,28 @@ def check_delivery(**_kwargs: Any) -> list[CheckMessage]:
     return [
         (Error if each.is_error else Warning)(each.fact, hint=each.advice, id=each.check_id)
         for each in driver_choice.obstacles(driver, using=outbox.alias())
+    ]
+
+
+def check_database(**_kwargs: Any) -> list[CheckMessage]:
+    """E003: the database of the outbox cannot tell which rows a statement changed."""
+    connection: Any = connections[outbox.alias()]
+    if connection.vendor == "postgresql":
+        return []
+    version = getattr(connection.Database, "sqlite_version_info", (0, 0, 0))
+    if connection.vendor == "sqlite" and version >= OLDEST_SQLITE:
+        return []
+    names = {"sqlite": "SQLite " + ".".join(map(str, version))}
+    return [
+        Error(
+            f"The outbox cannot live in {names.get(connection.vendor, connection.display_name)}.",
+            hint=(
+                f"It needs PostgreSQL, or SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer. With "
+                "several databases, DATABASE_ROUTERS may send the models of wagtail_metapixel to "
+                "another one than the shop's."
+            ),
+            id="metapixel.E003",
+        )
     ]
 
 

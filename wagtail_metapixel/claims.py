@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connections, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
@@ -20,7 +20,9 @@ from django.db.models.functions import Coalesce, Concat, Now, Right
 from django.utils import timezone
 
 from wagtail_metapixel import datasets
-from wagtail_metapixel.database_time import from_now
+from wagtail_metapixel.database_lists import Among, Chosen, among
+from wagtail_metapixel.database_time import Seconds, from_now
+from wagtail_metapixel.database_updates import updated
 from wagtail_metapixel.models import ConsentProof, OutboxEvent, SentKey, State, Twin, Withdrawal
 
 LEASE = timedelta(seconds=60)
@@ -30,9 +32,46 @@ ANSWERS_MAX = 4000
 """Characters that are kept of what the tries of one row brought, from the end."""
 
 
+class Claimed(NamedTuple):
+    """A row under somebody's lease: what has to be known of it to send it, and nothing else.
+
+    Its ``repr`` shows nothing of the person: error reports print it.
+    """
+
+    pk: int
+    site_pk: int
+    pixel_id: str
+    host: str
+    event_name: str
+    event_id: str
+    event: bytes
+    user_data: bytes
+    payload_version: int
+    test_event_code: str
+    keyed: bool
+    twin: str
+    digests: str
+    consent_proof: str
+    rank: int
+    deadline: float
+    """The nearer one of both, in seconds since 1970."""
+    first_unknown_at: float | None
+    """Likewise; since when Meta may have it."""
+
+    def __repr__(self) -> str:
+        return f"Claimed({self.event_name} {self.event_id} for {self.pixel_id})"
+
+
+_READ = [
+    Seconds(name) if name in {"deadline", "first_unknown_at"} else name for name in Claimed._fields
+]
+
+Row = Claimed | OutboxEvent
+
+
 def claim(
     limit: int, *, using: str, only: Collection[str] = (), lease: timedelta = LEASE
-) -> tuple[uuid.UUID, list[OutboxEvent]]:
+) -> tuple[uuid.UUID, list[Claimed]]:
     """Lease up to ``limit`` rows that are due, and return them with the lease token.
 
     The best ranked first, whatever their pixel. A tenth of the rows goes to the nearest deadlines
@@ -45,11 +84,7 @@ def claim(
     if len(taken) == limit - share:
         random.shuffle(pixels)
         taken += _take_from(pixels, token, share, ("deadline", "id"), using, lease)
-    # By key: no index leads to the token, and all that waits would be read.
-    rows = OutboxEvent.objects.using(using).filter(
-        pk__in=taken, lease_token=token, state=State.PENDING
-    )
-    return token, list(rows.order_by("rank", "id"))
+    return token, sorted(taken, key=lambda row: (row.rank, row.pk))
 
 
 def _pixels_with_due_rows(using: str, only: Collection[str]) -> list[str]:
@@ -87,9 +122,9 @@ def _take_from(
     order: Sequence[str],
     using: str,
     lease: timedelta,
-) -> list[int]:
-    """Lease up to ``limit`` rows of ``pixels``, one pixel after the other; returns their keys."""
-    taken: list[int] = []
+) -> list[Claimed]:
+    """Lease up to ``limit`` rows of ``pixels``, one pixel after the other."""
+    taken: list[Claimed] = []
     for pixel_id in pixels:
         if len(taken) == limit:
             break
@@ -100,7 +135,7 @@ def _take_from(
 
 def _take(
     due: QuerySet[OutboxEvent], token: uuid.UUID, limit: int, using: str, lease: timedelta
-) -> list[int]:
+) -> list[Claimed]:
     # A lease that nobody gave back: its worker may have sent the row before it vanished.
     vanished = When(lease_token__isnull=False, then=Coalesce("first_unknown_at", "leased_until"))
     values = {
@@ -108,19 +143,19 @@ def _take(
         "lease_token": token,
         "leased_until": from_now(lease),
     }
-    if connections[using].features.has_select_for_update_skip_locked:
-        with transaction.atomic(using=using):
-            ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
-            OutboxEvent.objects.using(using).filter(pk__in=ids).update(**values)
-            return ids
-    taken: list[int] = []
-    while ids := list(due.values_list("pk", flat=True)[: limit - len(taken)]):
-        # Somebody else may have been quicker, so the one statement that takes asks once more.
-        if _due(using).filter(pk__in=ids).update(**values) == len(ids):
-            return taken + ids
-        ours = OutboxEvent.objects.using(using).filter(pk__in=ids, lease_token=token)
-        taken += ours.values_list("pk", flat=True)
-    return taken
+    if not connections[using].features.has_select_for_update_skip_locked:
+        return _leased(due, values, limit, using)
+    with transaction.atomic(using=using):
+        return _leased(due.select_for_update(skip_locked=True), values, limit, using)
+
+
+def _leased(
+    due: QuerySet[OutboxEvent], values: Mapping[str, Any], limit: int, using: str
+) -> list[Claimed]:
+    # Where rows cannot be locked, somebody else may have been quicker: the statement that takes
+    # asks once more whether they are due.
+    chosen = _due(using).filter(Chosen("pk", due.values("pk")[:limit]))
+    return [Claimed(*row) for row in updated(chosen, values, _READ, using=using)]
 
 
 def _due(using: str) -> QuerySet[OutboxEvent]:
@@ -129,8 +164,16 @@ def _due(using: str) -> QuerySet[OutboxEvent]:
     )
 
 
+def too_old(rows: Sequence[Claimed], *, using: str) -> set[int]:
+    """Return the keys of those that are older than Meta takes events, whatever their twin's."""
+    if not rows:
+        return set()
+    found = OutboxEvent.objects.using(using).filter(Among("pk", [row.pk for row in rows]))
+    return set(found.filter(expires_at__lte=Now()).values_list("pk", flat=True))
+
+
 def release(
-    rows: Iterable[OutboxEvent],
+    rows: Iterable[Row],
     token: uuid.UUID,
     *,
     using: str,
@@ -153,84 +196,79 @@ def release(
     if answered:
         line = f"{timezone.now():%Y-%m-%d %H:%M:%S %z} {reason[:500]}\n"
         values["answers"] = Right(Concat("answers", Value(line)), ANSWERS_MAX)
-    held = _held(rows, token, using)
+    held = _held([row.pk for row in rows], token, using)
     if unknown:
         held.filter(first_unknown_at=None).update(first_unknown_at=Now())
     return held.update(**values)
 
 
 def renew(
-    rows: Iterable[OutboxEvent], token: uuid.UUID, *, using: str, lease: timedelta = LEASE
+    rows: Iterable[Row], token: uuid.UUID, *, using: str, lease: timedelta = LEASE
 ) -> set[int]:
     """Prolong the lease of those rows that are still held under ``token``; returns their keys."""
-    held = _held(rows, token, using)
-    held.update(leased_until=from_now(lease))
-    return set(held.values_list("pk", flat=True))
+    held = _held([row.pk for row in rows], token, using)
+    return {pk for (pk,) in updated(held, {"leased_until": from_now(lease)}, using=using)}
 
 
 def finish(
-    rows: Sequence[OutboxEvent],
+    rows: Sequence[Claimed],
     token: uuid.UUID,
     state: State,
     *,
     using: str,
     reason: str = "",
     trace_id: str = "",
-) -> list[OutboxEvent]:
+) -> list[Claimed]:
     """Move leased rows to a final state and empty what they say of a person.
 
     A rejected one keeps it until its deadline: when its cause is mended it may be sent after all.
     Returns those that were still ours; the others, and what is known of their keys, stay as
     their new owner wants them.
     """
+    values: dict[str, Any] = {
+        "state": state,
+        "reason": reason[:500],
+        "trace_id": trace_id[:64],
+        "final_at": Now(),
+        "lease_token": None,
+        "leased_until": None,
+    }
+    if state != State.REJECTED:
+        values["user_data"] = b"{}"
     with transaction.atomic(using=using):
-        leased = _held(rows, token, using).select_for_update().values_list("pk", flat=True)
-        held = set(leased)
-        ours = [row for row in rows if row.pk in held]
-        values: dict[str, Any] = {
-            "state": state,
-            "reason": reason[:500],
-            "trace_id": trace_id[:64],
-            "final_at": Now(),
-            "lease_token": None,
-            "leased_until": None,
-        }
-        if state != State.REJECTED:
-            values["user_data"] = b"{}"
-        OutboxEvent.objects.using(using).filter(pk__in=held).update(**values)
+        held = _held([row.pk for row in rows], token, using)
+        changed = {pk for (pk,) in updated(held, values, using=using)}
+        ours = [row for row in rows if row.pk in changed]
         _settle_keys(ours, state, using)
     return ours
 
 
-def _held(rows: Iterable[OutboxEvent], token: uuid.UUID, using: str) -> QuerySet[OutboxEvent]:
+def _held(keys: Iterable[int], token: uuid.UUID, using: str) -> QuerySet[OutboxEvent]:
     return OutboxEvent.objects.using(using).filter(
-        pk__in=[row.pk for row in rows], lease_token=token, state=State.PENDING
+        Among("pk", keys), lease_token=token, state=State.PENDING
     )
 
 
 # One event per key
 
 
-def decide_keys(
-    rows: Sequence[OutboxEvent], *, using: str
-) -> tuple[list[OutboxEvent], list[OutboxEvent]]:
+def decide_keys(rows: Sequence[Claimed], *, using: str) -> tuple[list[Claimed], list[Claimed]]:
     """Split keyed rows into duplicates of what was sent, and rows that wait for another's answer.
 
     Rows in neither list speak for their key and may go. The table asked here outlives the rows.
     """
-    # First those that no browser may tell: where one signal has a limit, it is to speak.
-    keyed = sorted((row for row in rows if row.keyed), key=lambda row: row.twin != Twin.NO)
+    keyed = [row for row in rows if row.keyed]
     if not keyed:
         return [], []
-    SentKey.objects.using(using).bulk_create(
-        [SentKey(**_key(row), row_id=row.pk) for row in keyed], ignore_conflicts=True
-    )
+    _note_keys(keyed, using, settled=False)
     known = {
         (key.pixel_id, key.event_name, key.event_id): key
-        for key in SentKey.objects.using(using).filter(event_id__in={row.event_id for row in keyed})
+        for key in SentKey.objects.using(using).filter(
+            Among("event_id", [row.event_id for row in keyed])
+        )
     }
-    duplicates: list[OutboxEvent] = []
-    waiting: list[OutboxEvent] = []
+    duplicates: list[Claimed] = []
+    waiting: list[Claimed] = []
     for row in keyed:
         key = known[row.pixel_id, row.event_name, row.event_id]
         if key.row_id != row.pk:
@@ -238,7 +276,7 @@ def decide_keys(
     return duplicates, waiting
 
 
-def contradictions(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEvent]:
+def contradictions(rows: Sequence[Claimed], *, using: str) -> list[Claimed]:
     """Return the duplicates that say something else than the row that speaks for their key.
 
     Only as long as that row is kept.
@@ -259,56 +297,81 @@ def contradictions(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEve
 _OF_THE_MOMENT = {"event_time", "event_source_url", "referrer_url"}
 
 
-def _parameters(row: OutboxEvent) -> dict[str, Any]:
+def _parameters(row: Row) -> dict[str, Any]:
     said = json.loads(bytes(row.event))
     return {key: value for key, value in said.items() if key not in _OF_THE_MOMENT}
 
 
-def _settle_keys(rows: Iterable[OutboxEvent], state: State, using: str) -> None:
+def _settle_keys(rows: Iterable[Claimed], state: State, using: str) -> None:
     keyed = [row for row in rows if row.keyed and state != State.DUPLICATE]
     if not keyed:
         return
     told = {tuple(_key(row).values()): row for row in keyed if _may_count(row, state)}
-    SentKey.objects.using(using).bulk_create(
-        [SentKey(**_key(row), row_id=row.pk, settled=True) for row in told.values()],
-        update_conflicts=True,
-        unique_fields=["pixel_id", "event_name", "event_id"],
-        update_fields=["settled"],
-    )
+    if told:
+        _note_keys(told.values(), using, settled=True)
     # An event that was not told takes no key: the next one that tells the fact may speak.
-    silent = [row.pk for row in keyed if not _may_count(row, state)]
-    SentKey.objects.using(using).filter(row_id__in=silent, settled=False).delete()
+    silent = [row for row in keyed if not _may_count(row, state)]
+    if silent:
+        SentKey.objects.using(using).filter(
+            Among("event_id", [row.event_id for row in silent]),
+            Among("row_id", [row.pk for row in silent]),
+            settled=False,
+        ).delete()
+
+
+def _note_keys(rows: Iterable[Claimed], using: str, *, settled: bool) -> None:
+    """Let ``rows`` speak for their keys, as far as nobody does; or settle that they have spoken.
+
+    One statement that reads the rows itself. First come those that no browser may tell: where one
+    signal has a limit, it is to speak.
+    """
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    table, keys = (quote(model._meta.db_table) for model in (OutboxEvent, SentKey))
+    chosen, value = among("id", [row.pk for row in rows], connection.vendor)
+    once = "UPDATE SET settled = excluded.settled" if settled else "NOTHING"
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {keys}"  # noqa: S608 - names of tables
+            " (pixel_id, event_name, event_id, row_id, settled, created_at)"
+            f" SELECT pixel_id, event_name, event_id, id, %s, %s FROM {table} WHERE {chosen}"
+            " ORDER BY CASE WHEN twin = %s THEN 0 ELSE 1 END, rank, id"
+            f" ON CONFLICT (event_id, pixel_id, event_name) DO {once}",
+            [settled, now, value, Twin.NO.value],
+        )
 
 
 _UNTOLD = frozenset({State.EXPIRED, State.DEAD, State.WITHDRAWN, State.ERASED})
 """In which a row ends that is not sent again, whether or not Meta has had it."""
 
 
-def _may_count(row: OutboxEvent, state: State) -> bool:
+def _may_count(row: Claimed, state: State) -> bool:
     """Tell whether Meta may have counted the fact, so that telling it again counts it twice."""
     if state == State.EXPIRED and row.twin == Twin.MAYBE:
         return True
     return state == State.SENT or (row.first_unknown_at is not None and state in _UNTOLD)
 
 
-def _key(row: OutboxEvent) -> dict[str, str]:
+def _key(row: Row) -> dict[str, str]:
     return {"pixel_id": row.pixel_id, "event_name": row.event_name, "event_id": row.event_id}
 
 
 # Consent taken back
 
+R = TypeVar("R", Claimed, OutboxEvent)
 
-def withdrawn(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEvent]:
+
+def withdrawn(rows: Sequence[R], *, using: str) -> list[R]:
     """Return the rows whose person took back the consent that they rest on."""
     digests = {digest for row in rows for digest in row.digests.split()}
-    if not digests:
+    if not digests or not Withdrawal.objects.using(using).exists():
         return []
     latest: dict[str, datetime] = {}
-    for found in Withdrawal.objects.using(using).filter(digest__in=digests):
+    for found in Withdrawal.objects.using(using).filter(Among("digest", digests)):
         latest[found.digest] = max(found.withdrawn_at, latest.get(found.digest, found.withdrawn_at))
-    # A request with a yes of before may have been on its way, or slow, and recorded only then.
     concerned = [row for row in rows if any(digest in latest for digest in row.digests.split())]
-    given = _given_at(concerned, using)
+    given = _given_at(concerned, using) if concerned else {}
     return [
         row
         for row in concerned
@@ -316,9 +379,14 @@ def withdrawn(rows: Sequence[OutboxEvent], *, using: str) -> list[OutboxEvent]:
     ]
 
 
-def _given_at(rows: Sequence[OutboxEvent], using: str) -> dict[int, datetime]:
+def _given_at(rows: Sequence[Row], using: str) -> dict[int, datetime]:
     """Return when the consent was given that each row rests on, as far as that is known."""
     ids = {row.consent_proof for row in rows if row.consent_proof}
     proofs = ConsentProof.objects.using(using).filter(proof_id__in=ids) if ids else ()
     times = {proof.proof_id: proof.given_at for proof in proofs}
-    return {row.pk: times.get(row.consent_proof, row.recorded_at - ON_ITS_WAY) for row in rows}
+    recorded = OutboxEvent.objects.using(using).filter(Among("pk", [row.pk for row in rows]))
+    # A request with a yes of before may have been on its way, or slow, and recorded only then.
+    return {
+        row_pk: times.get(proof, recorded_at - ON_ITS_WAY)
+        for row_pk, proof, recorded_at in recorded.values_list("pk", "consent_proof", "recorded_at")
+    }

@@ -31,6 +31,7 @@ from wagtail_metapixel import (
     site_settings,
 )
 from wagtail_metapixel.catalogue import MAX_EVENTS_PER_REQUEST
+from wagtail_metapixel.claims import Claimed
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import OutboxEvent, State
 from wagtail_metapixel.site_settings import SiteConfig
@@ -106,7 +107,7 @@ class _Batch:
         self.using = using
         self._stopping = stopping
         self.token = uuid.uuid4()
-        self.rows: list[OutboxEvent] = []
+        self.rows: list[Claimed] = []
         self.summary = Summary()
         self._renewed_at = time.monotonic()
 
@@ -125,7 +126,7 @@ class _Batch:
         self._release(waiting, KEY_WAIT, "")
         self._keep_one_of_each_key()
 
-    def _finish_duplicates(self, rows: Sequence[OutboxEvent]) -> None:
+    def _finish_duplicates(self, rows: Sequence[Claimed]) -> None:
         contrary = claims.contradictions(rows, using=self.using)
         for row in contrary:
             told = f"{row.event_name}: one key was told with different parameters"
@@ -138,9 +139,9 @@ class _Batch:
         same = [row for row in rows if row not in contrary]
         self._finish(same, State.DUPLICATE, "Another row told the same fact.")
 
-    def groups(self) -> Iterable[list[OutboxEvent]]:
+    def groups(self) -> Iterable[list[Claimed]]:
         """Return the rows by pixel and test code: they never share a request."""
-        groups: dict[tuple[str, str], list[OutboxEvent]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[Claimed]] = defaultdict(list)
         for row in self.rows:
             groups[row.pixel_id, row.test_event_code].append(row)
         probing = datasets.probing({pixel for pixel, _code in groups}, using=self.using)
@@ -151,7 +152,7 @@ class _Batch:
             else:
                 yield rows
 
-    def send(self, rows: list[OutboxEvent]) -> None:
+    def send(self, rows: list[Claimed]) -> None:
         """Send rows of one group, halving them until an event at fault stands alone."""
         token = site_settings.access_token(rows[0].pixel_id)
         if not token:
@@ -177,7 +178,7 @@ class _Batch:
 
     # What an answer does to the rows
 
-    def _settle(self, rows: list[OutboxEvent], answer: Answer) -> bool:
+    def _settle(self, rows: list[Claimed], answer: Answer) -> bool:
         """Write down an answer; return whether the rest of the group may still be sent."""
         pixel_id = rows[0].pixel_id
         if answer.kind is Kind.ACCEPTED:
@@ -199,7 +200,7 @@ class _Batch:
             self._retry(rows, answer)
         return False
 
-    def _retry(self, rows: list[OutboxEvent], answer: Answer) -> None:
+    def _retry(self, rows: list[Claimed], answer: Answer) -> None:
         unknown = answer.kind is Kind.UNKNOWN
         failures = datasets.failures(rows[0].pixel_id, using=self.using)
         wait = BACKOFF.seconds(failures)
@@ -214,7 +215,7 @@ class _Batch:
         )
 
     def _pause(
-        self, rows: list[OutboxEvent], reason: str, seconds: float = ACCESS_PAUSE_SECONDS
+        self, rows: list[Claimed], reason: str, seconds: float = ACCESS_PAUSE_SECONDS
     ) -> None:
         datasets.pause(rows[0].pixel_id, seconds, reason, using=self.using)
         self._release(rows, timedelta(0), reason, answered=True)
@@ -222,35 +223,41 @@ class _Batch:
     # Checks before sending
 
     def _expire(self) -> None:
-        now = database_time.now(self.using)
+        now = database_time.now(self.using).timestamp()
+        late = [row for row in self.rows if row.deadline <= now]
+        too_old = claims.too_old(late, using=self.using)
         self._finish(
-            [row for row in self.rows if row.expires_at <= now],
+            [row for row in late if row.pk in too_old],
             State.EXPIRED,
             "Older than Meta takes events.",
         )
         self._finish(
-            [row for row in self.rows if row.twin_expires_at and row.twin_expires_at <= now],
+            [row for row in late if row.pk not in too_old],
             State.EXPIRED,
             "Too late for Meta to match it with the browser's copy; it would count twice.",
         )
+        unknown_since = now - UNKNOWN_WINDOW.total_seconds()
         self._finish(
             [
                 row
                 for row in self.rows
-                if row.first_unknown_at and row.first_unknown_at + UNKNOWN_WINDOW <= now
+                if row.first_unknown_at and row.first_unknown_at <= unknown_since
             ],
             State.DEAD,
             "Nobody knows whether Meta took it, and it is too late to ask again.",
         )
 
-    def _closed(self) -> dict[str, list[OutboxEvent]]:
+    def _closed(self) -> dict[str, list[Claimed]]:
         """Ask the gate again: settings may have changed, or the database been copied."""
-        closed: dict[str, list[OutboxEvent]] = defaultdict(list)
+        closed: dict[str, list[Claimed]] = defaultdict(list)
         snapshot = site_settings.current()
+        reasons: dict[tuple[int, str, str], str] = {}
         for row in self.rows:
-            site = snapshot.site(row.site_pk)
-            if reason := _why_not(site, row):
-                closed[reason].append(row)
+            origin = (row.site_pk, row.host, row.pixel_id)
+            if origin not in reasons:
+                reasons[origin] = _why_not(snapshot.site(row.site_pk), row)
+            if reasons[origin]:
+                closed[reasons[origin]].append(row)
         return closed
 
     def _keep_one_of_each_key(self) -> None:
@@ -263,7 +270,7 @@ class _Batch:
             seen.add(identity)
         self._release(later, KEY_WAIT, "")
 
-    def _still_ours(self, rows: list[OutboxEvent]) -> list[OutboxEvent]:
+    def _still_ours(self, rows: list[Claimed]) -> list[Claimed]:
         if time.monotonic() - self._renewed_at > RENEW_AFTER_SECONDS:
             self._renewed_at = time.monotonic()
             held = claims.renew(self.rows, self.token, using=self.using)
@@ -272,9 +279,9 @@ class _Batch:
         left = {row.pk for row in self.rows}
         return [row for row in rows if row.pk in left]
 
-    def _post(self, rows: Sequence[OutboxEvent], token: str) -> Answer:
+    def _post(self, rows: Sequence[Claimed], token: str) -> Answer:
         body = payloads.request_body(
-            [(bytes(row.event), bytes(row.user_data)) for row in rows],
+            [(row.event, row.user_data) for row in rows],
             test_event_code=rows[0].test_event_code,
         )
         self.summary.requests += 1
@@ -283,7 +290,7 @@ class _Batch:
     # Writing
 
     def _finish(
-        self, rows: Sequence[OutboxEvent], state: State, reason: str, trace_id: str = ""
+        self, rows: Sequence[Claimed], state: State, reason: str, trace_id: str = ""
     ) -> None:
         if not rows:
             return
@@ -297,7 +304,7 @@ class _Batch:
 
     def _release(
         self,
-        rows: Sequence[OutboxEvent],
+        rows: Sequence[Claimed],
         delay: timedelta,
         reason: str,
         *,
@@ -319,12 +326,12 @@ class _Batch:
         )
         self._forget(rows)
 
-    def _forget(self, rows: Sequence[OutboxEvent]) -> None:
+    def _forget(self, rows: Sequence[Claimed]) -> None:
         gone = {row.pk for row in rows}
         self.rows = [row for row in self.rows if row.pk not in gone]
 
 
-def _why_not(site: SiteConfig | None, row: OutboxEvent) -> str:
+def _why_not(site: SiteConfig | None, row: Claimed) -> str:
     """Return why a recorded event may not leave now, ``""`` when it may."""
     if site is None:
         return "Its site is gone."
@@ -337,14 +344,14 @@ def _why_not(site: SiteConfig | None, row: OutboxEvent) -> str:
     return _why_not_its_pixel(site, row)
 
 
-def _why_not_its_pixel(site: SiteConfig, row: OutboxEvent) -> str:
+def _why_not_its_pixel(site: SiteConfig, row: Claimed) -> str:
     for pixel in site.pixels_for(row.host):
         if pixel.pixel_id == row.pixel_id:
             return "" if pixel.on_server else "The pixel is told by browsers alone by now."
     return f"The pixel is switched off, or does not send for {row.host}."
 
 
-def _tell(row: OutboxEvent, state: State, reason: str) -> None:
+def _tell(row: Claimed, state: State, reason: str) -> None:
     told = {"event_name": row.event_name, "event_id": row.event_id, "pixel_id": row.pixel_id}
     if state == State.SENT:
         signals.event_delivered.send_robust(OutboxEvent, **told)

@@ -444,7 +444,7 @@ class SentKey(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["pixel_id", "event_name", "event_id"], name="metapixel_one_row_a_key"
+                fields=["event_id", "pixel_id", "event_name"], name="metapixel_one_row_a_key"
             )
         ]
 

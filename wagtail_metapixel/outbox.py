@@ -83,7 +83,7 @@ def insert(rows: Sequence[OutboxEvent], *, using: str, savepoint: bool = True) -
     """Append ``rows`` in the caller's transaction, inside a savepoint of their own.
 
     Raises what the database raises; the caller's transaction stays usable. ``savepoint=False``:
-    you have set one. The rows learn their primary keys, where the database can tell them.
+    you have set one. The rows learn their primary keys.
     """
     with transaction.atomic(using=using, savepoint=savepoint):
         connection = connections[using]
@@ -94,8 +94,8 @@ def insert(rows: Sequence[OutboxEvent], *, using: str, savepoint: bool = True) -
         ]
         with connection.cursor() as cursor:
             cursor.execute(_appending(using, len(rows)), values)
-            keys = cursor.fetchall() if connection.features.can_return_rows_from_bulk_insert else ()
-    for row, (key,) in zip(rows, keys, strict=False):
+            keys = cursor.fetchall()
+    for row, (key,) in zip(rows, keys, strict=True):
         row.pk = key
     if any(row.state == State.PENDING for row in rows):
         wake = partial(signals.recorded.send_robust, sender=OutboxEvent, using=using)
@@ -106,13 +106,12 @@ def insert(rows: Sequence[OutboxEvent], *, using: str, savepoint: bool = True) -
 def _appending(using: str, count: int) -> str:
     # Kept, because a checkout waits for it: Django takes longer to write it than the database to
     # carry it out.
-    connection = connections[using]
-    quote = connection.ops.quote_name
-    columns = ", ".join(quote(field.column) for field in _APPENDED)
+    quote = connections[using].ops.quote_name
+    columns = ", ".join(quote(str(field.column)) for field in _APPENDED)
     row = f"({', '.join(['%s'] * len(_APPENDED))})"
     table = quote(OutboxEvent._meta.db_table)
-    told = " RETURNING id" if connection.features.can_return_rows_from_bulk_insert else ""
-    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * count)}{told}"
+    values = ", ".join([row] * count)
+    return f"INSERT INTO {table} ({columns}) VALUES {values} RETURNING id"  # noqa: S608 - names
 
 
 def insert_withheld(event_id: str, site_pk: int, happened_at: datetime, *, using: str) -> None:
@@ -156,7 +155,7 @@ def _telling(using: str) -> str:
     quote = connections[using].ops.quote_name
     tickets, rows = (quote(model._meta.db_table) for model in (AnsweredTicket, OutboxEvent))
     return (
-        f"INSERT INTO {tickets} (event_id, answered_at) SELECT %s, %s"
+        f"INSERT INTO {tickets} (event_id, answered_at) SELECT %s, %s"  # noqa: S608 - names
         f" WHERE NOT EXISTS (SELECT 1 FROM {rows} WHERE event_id = %s AND twin = %s)"
         " ON CONFLICT (event_id) DO NOTHING"
     )

@@ -332,7 +332,7 @@ def _recalling(using: str) -> str:
     # Kept, because each order waits for it, and most find nothing: see outbox.insert().
     table = connections[using].ops.quote_name(VisitorRecord._meta.db_table)
     return (
-        f"SELECT data FROM {table} WHERE key_digest = %s AND expires_at > %s"
+        f"SELECT data FROM {table} WHERE key_digest = %s AND expires_at > %s"  # noqa: S608 - a name
         " ORDER BY id DESC LIMIT 1"
     )
 
