@@ -32,6 +32,8 @@ PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--tb=short", "-rs")
 UNIT = (*PYTEST, "--numprocesses=auto")
 """For the suites whose tests need neither a port nor a browser of their own."""
+OF_A_ROW = ("-m", "not (browser or packaging or postgres or nginx or processes)")
+"""What is tested with the versions of another row, too."""
 BY_FILE = ("--numprocesses=2", "--dist=loadfile")
 """For tests that share a server by module: two browsers are no trouble, and take half the time."""
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -258,7 +260,7 @@ def matrix_suite(row: str) -> Suite:
     return Suite(
         name=row,
         about="matrix: the unit suite with these versions",
-        commands=[in_row(row, *UNIT[3:])],
+        commands=[in_row(row, *UNIT[3:], *OF_A_ROW)],
         missing=functools.partial(row_missing, row),
     )
 

@@ -3,19 +3,22 @@
 The machine records, delivers, breaks off, overtakes, lets time pass, takes consent back and repairs,
 as hypothesis draws it. The sandbox is its model of Meta: what that has taken is the ledger. Time
 passes by moving every time in the tables back. Invariants bear the numbers of the promises they
-hold, I1 to I14; docs/faults.md has the list.
+hold, I1 to I15; docs/faults.md has the list.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import logging
 import os
 from datetime import timedelta
 from types import MappingProxyType
 
 import pytest
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -28,9 +31,10 @@ from hypothesis.stateful import (
 )
 
 from tests.factories import PIXEL_ID, TOKEN, OutboxEventFactory, PixelFactory
-from wagtail_metapixel import copies, datasets, graph_api, outbox, site_settings
+from wagtail_metapixel import copies, counters, datasets, graph_api, outbox, site_settings
 from wagtail_metapixel.delivery import deliver_due
 from wagtail_metapixel.models import (
+    Counter,
     Dataset,
     MetaPixelSettings,
     OutboxEvent,
@@ -42,7 +46,7 @@ from wagtail_metapixel.models import (
 from wagtail_metapixel.sandbox.server import SandboxServer
 
 OTHER_PIXEL = "9999999999"
-TOKENS = {PIXEL_ID: TOKEN, OTHER_PIXEL: "OTHER"}
+TOKENS = {PIXEL_ID: TOKEN, OTHER_PIXEL: "SANDBOX-TOKEN-OF-THE-OTHER"}
 PIXELS = st.sampled_from(sorted(TOKENS))
 PEOPLE = st.sampled_from(["a" * 24, "b" * 24, ""])
 WEEK, DEDUPLICATION = 7 * 24, 48
@@ -71,6 +75,16 @@ TIMES = MappingProxyType(
 )  # fmt: skip
 
 
+WRITTEN = MappingProxyType(
+    {
+        OutboxEvent: ["event", "user_data", "reason", "answers", "trace_id"],
+        Dataset: ["pause_reason"],
+        Counter: ["reason"],
+    }
+)
+"""What may come to hold words of Meta's or ours."""
+
+
 class Killed(BaseException):
     """The process is gone: nobody catches this, and nothing is tidied up."""
 
@@ -96,6 +110,10 @@ class Delivery(RuleBasedStateMachine):
         self.finals = {}
         self.withdrawn = {}  # person -> number of rows recorded before
         self.failures = 0
+        self.counted = 0
+        self.log = io.StringIO()
+        self.listener = logging.StreamHandler(self.log)
+        logging.getLogger("wagtail_metapixel").addHandler(self.listener)
 
     # What a shop does
 
@@ -149,10 +167,16 @@ class Delivery(RuleBasedStateMachine):
             Withdrawal.objects.create(digest=person)
             self.withdrawn[person] = len(self.rows)
 
-    @rule(what=st.sampled_from(["roll back", "switch off", "switch on", "save", "save the other"]))
+    @rule(
+        what=st.sampled_from(
+            ["roll back", "switch off", "switch on", "save", "save the other", "flush"]
+        )
+    )
     def do_something_else(self, what):
         if what == "roll back":
             self.record_and_roll_back()
+        elif what == "flush":
+            counters.flush(using="default")
         elif what.startswith("switch"):
             self.switch(enabled=what == "switch on")
         else:
@@ -291,6 +315,7 @@ class Delivery(RuleBasedStateMachine):
         for hours, pixel, event in self.ledger:
             copies.setdefault((pixel, event["event_id"]), []).append((hours, event))
         for same in copies.values():
+            assert all(event == same[0][1] for _at, event in same), "I2: the copies differ"
             hours = [at for at, _event in same]
             assert max(hours) - min(hours) <= DEDUPLICATION, "I3: Meta counts two"
 
@@ -305,10 +330,27 @@ class Delivery(RuleBasedStateMachine):
         worst = max(OutboxEvent.objects.values_list("attempts", flat=True), default=0)
         assert worst <= self.failures, "I9"
 
+    @invariant()
+    def no_token_is_written_down(self):
+        written = [self.log.getvalue()]
+        for model, names in WRITTEN.items():
+            written += map(repr, model.objects.values_list(*names))
+        text = "".join(written)
+        assert [token for token in TOKENS.values() if token in text] == [], "I13"
+
+    @invariant()
+    def what_was_counted_stays_counted(self):
+        saved = Counter.objects.aggregate(count=Sum("count", default=0))["count"]
+        counted = saved + sum(counters.waiting().values())
+        assert counted >= self.counted, "I15"
+        self.counted = counted
+
     def teardown(self):
         try:
             self.drain()
         finally:
+            logging.getLogger("wagtail_metapixel").removeHandler(self.listener)
+            counters.clear()
             self.outer.__exit__(Killed, Killed(), None)
 
     def drain(self):
@@ -326,6 +368,7 @@ class Delivery(RuleBasedStateMachine):
         self.nothing_is_lost()
         self.copies_agree_and_are_near()
         self.a_key_is_sent_once()
+        self.no_token_is_written_down()
 
 
 @pytest.mark.django_db

@@ -57,6 +57,7 @@ def all_sent():
     return not OutboxEvent.objects.exclude(state=State.SENT).exists()
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_backlog_leaves_at_the_first_request_behind_a_gunicorn_that_preloads(tmp_path):
     pytest.importorskip("gunicorn")

@@ -162,6 +162,7 @@ def test_no_time_at_all_is_refused(seconds):
     assert (status, "above 0" in text) == (2, True)
 
 
+@pytest.mark.processes
 def test_an_option_that_does_not_exist_has_the_status_of_wrong_usage():
     worker = subprocess.run(
         [sys.executable, "-m", "django", "metapixel_deliver", "--once", "--watch"],
@@ -389,6 +390,7 @@ def started(sandbox, *arguments):
     return worker
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("mode", "number", "said"),
@@ -414,6 +416,7 @@ def test_a_signal_ends_a_worker_after_the_request_on_its_way(sandbox, mode, numb
     assert not OutboxEvent.objects.exclude(lease_token=None).exists()
 
 
+@pytest.mark.processes
 @pytest.mark.django_db(transaction=True)
 def test_a_second_signal_ends_it_at_once(sandbox):
     OutboxEventFactory()

@@ -143,6 +143,7 @@ def test_page_is_short_and_every_block_is_a_file():
     assert len(BLOCKS) == PAGE.count("```python")
 
 
+@pytest.mark.processes
 def test_every_test_of_the_page_passes_with_pytest(shop):
     code, words = pytest_in(shop)
     expected = sum(text.count("def test_") for _name, text in [*SHOP.items(), *BLOCKS])
@@ -150,6 +151,7 @@ def test_every_test_of_the_page_passes_with_pytest(shop):
     assert code == 0
 
 
+@pytest.mark.processes
 def test_unittest_needs_no_pytest(shop):
     """Django's own runner, in a process where importing pytest fails."""
     no_pytest = (
@@ -221,6 +223,7 @@ def broken(shop):
     shutil.rmtree(folder)
 
 
+@pytest.mark.processes
 def test_failures_show_the_tests_line_and_none_of_ours(shop, broken):
     code, words = pytest_in(shop, "broken")
     assert (code, words.count("# own line\n")) == (1, words.count(">   ")), words
@@ -236,6 +239,7 @@ def test_failures_show_the_tests_line_and_none_of_ours(shop, broken):
 # Loading
 
 
+@pytest.mark.processes
 def test_plugin_may_be_loaded_before_django_is_set_up(shop):
     late = shop / "late"
     late.mkdir()

@@ -1,11 +1,13 @@
-"""Runs the faults one after another, and reports."""
+"""Runs the faults, and reports: one after another, but both databases side by side."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +33,18 @@ from tests.faults.results import (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the chosen faults; 0 when nothing was lost, doubled or broken."""
     given = arguments(argv)
+    if given.database:
+        results = run_and_tell(given)
+    else:
+        results = side_by_side(sys.argv[1:] if argv is None else argv, given.json)
+    if not given.is_half:
+        print(summary(results))  # noqa: T201
+    if not results:
+        return 0 if given.is_half else 1
+    return int(any(result.outcome == FAILED for result in results))
+
+
+def run_and_tell(given: argparse.Namespace) -> list[Result]:
     results = []
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(given.json.open("w")) if given.json else None
@@ -39,8 +53,41 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(result.as_line(), flush=True)  # noqa: T201
             if report:
                 print(result.as_json(), file=report, flush=True)
-    print(summary(results))  # noqa: T201
-    return int(not results or any(result.outcome == FAILED for result in results))
+    return results
+
+
+def side_by_side(argv: Sequence[str], report: Path | None) -> list[Result]:
+    """Run each database's faults in a process: most of their time they wait for something to end.
+
+    A process that dies counts as a fault that failed.
+    """
+    results = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        halves = {kind: stack.enter_context(half(argv, kind, folder / kind)) for kind in BOTH}
+        for kind, process in halves.items():
+            status = process.wait()
+            told = (folder / kind).read_text() if (folder / kind).exists() else ""
+            found = [Result(**json.loads(line)) for line in told.splitlines()]
+            results += found
+            if status and not any(result.outcome == FAILED for result in found):
+                reason = f"its process ended with {status}"
+                results.append(
+                    Result(row="?", name="?", database=kind, outcome=FAILED, reason=reason)
+                )
+    if report:
+        report.write_text("".join(f"{result.as_json()}\n" for result in results))
+    return results
+
+
+@contextlib.contextmanager
+def half(argv: Sequence[str], kind: str, report: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "tests.faults", *argv, "--database", kind, "--half"]
+    with subprocess.Popen([*command, "--json", str(report)]) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -52,6 +99,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=lambda text: text.split(","), default=[], metavar="1,2,A")
     parser.add_argument("--database", choices=BOTH, help="only this one; else both")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a line of JSON for each result")
+    parser.add_argument("--half", dest="is_half", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=20261122, help="of all that is drawn by lot")
     parser.add_argument("--keep", action="store_true", help="keep the folder of databases and logs")
     given = parser.parse_args(argv)
@@ -68,14 +116,12 @@ def run(given: argparse.Namespace) -> Iterator[Result]:
             print(f"everything stays in {folder}")  # noqa: T201
         else:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        for kind in [given.database] if given.database else BOTH:
-            chosen = [fault for fault in FAULTS if is_chosen(fault, kind, given)]
-            if not chosen:
-                continue
-            programs = throwaway_postgres.programs()
-            if kind == "postgres" and not programs:
-                yield from (not_run(fault, kind, given.seed) for fault in chosen)
-                continue
+        kind = given.database
+        chosen = [fault for fault in FAULTS if is_chosen(fault, kind, given)]
+        programs = throwaway_postgres.programs()
+        if kind == "postgres" and not programs:
+            yield from (not_run(fault, kind, given.seed) for fault in chosen)
+        elif chosen:
             url = ""
             if kind == "postgres":
                 assert programs
@@ -83,7 +129,7 @@ def run(given: argparse.Namespace) -> Iterator[Result]:
             databases = Databases(kind, folder, url)
             for fault in chosen:
                 yield run_one(fault, databases, given)
-    if given.database != "postgres":
+    if kind == "sqlite":
         yield from held_by_tests.run(given.selection, given.rows)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib
 import json
+import subprocess
+import sys
 from urllib.parse import urlsplit
 
 import pytest
@@ -77,18 +80,40 @@ def test_figures_decide(figures, outcome):
     assert result.outcome == outcome
 
 
+PRINT = """
+import json, pathlib, sys
+told = {"row": "1", "name": "a fault", "database": sys.argv[1]}
+pathlib.Path(sys.argv[2]).write_text(json.dumps(told) + "\\n")
+"""
+
+
 @pytest.mark.parametrize(("outcome", "status"), [(PASSED, 0), (FAILED, 1)])
 def test_one_failure_is_the_status_of_the_run(outcome, status, monkeypatch, tmp_path, capsys):
     result = Result(row="1", name="a fault", database="sqlite", outcome=outcome)
     monkeypatch.setattr(runner, "run", lambda _given: iter([result]))
-    assert runner.main(["--json", str(tmp_path / "lines")]) == status
+    given = ["--database", "sqlite", "--json", str(tmp_path / "lines")]
+    assert runner.main(given) == status
     assert json.loads((tmp_path / "lines").read_text())["outcome"] == outcome
     assert "a fault" in capsys.readouterr().out
 
 
 def test_run_of_nothing_is_no_success(monkeypatch, capsys):
     monkeypatch.setattr(runner, "run", lambda _given: iter([]))
-    assert runner.main([]) == 1
+    assert runner.main(["--database", "sqlite"]) == 1
+
+
+@pytest.mark.parametrize(("code", "status"), [("", 1), ("raise SystemExit(1)", 1), (PRINT, 0)])
+def test_both_databases_have_a_process_whose_end_counts(code, status, monkeypatch, tmp_path, capfd):
+    @contextlib.contextmanager
+    def half(_argv, kind, report):
+        with subprocess.Popen([sys.executable, "-c", code, kind, str(report)]) as process:
+            yield process
+
+    monkeypatch.setattr(runner, "half", half)
+    assert runner.main(["--json", str(tmp_path / "lines")]) == status
+    told = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert [result["database"] for result in told] == ([] if not code else ["sqlite", "postgres"])
+    assert f"faults: {2 if code == PRINT else 0} passed" in capfd.readouterr().out
 
 
 def test_all_modules_with_faults_are_loaded():
