@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from walking.verdict import judge  # noqa: E402
 
 META_HOSTS = {"EXAMPLE_META_HOSTS": "1"}
 PATIENCE = 10
+OUTBOX = "wagtail_metapixel_outboxevent"
 SECONDS_OF_SILENCE = 1.5
 """Long enough for what should not come."""
 OF_THE_CONNECTION = {"connection", "content-length", "transfer-encoding", "date", "server"}
@@ -86,6 +87,14 @@ def column(shop, query):
     """One column of what the shop's database answers."""
     with closing(sqlite3.connect(shop.database)) as connection:
         return [value for (value,) in connection.execute(query)]
+
+
+def something_waits(database):
+    """Whether the outbox of a shop is still being emptied."""
+    with closing(sqlite3.connect(database)) as connection:
+        table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [OUTBOX])
+        waiting = f"SELECT 1 FROM {OUTBOX} WHERE state = 'pending' LIMIT 1"
+        return bool(table.fetchone() and connection.execute(waiting).fetchone())
 
 
 def until(true, seconds=PATIENCE):
@@ -223,9 +232,10 @@ def cached_product(cached_shop, browser):
 @pytest.fixture
 def visit(browser, sandbox):
     """Make visitors, each with a browser context of their own; the sandbox begins empty."""
-    contexts = []
+    contexts, shops = [], set()
 
     def make(shop, *, blocked=(), patience=PATIENCE, **options):
+        shops.add(shop.database)
         context = browser.new_context(**options)
         context.set_default_timeout(PATIENCE * 1000)
         contexts.append(context)
@@ -235,4 +245,10 @@ def visit(browser, sandbox):
     sandbox.clear()
     yield make
     for context in contexts:
+        # A page that is closed says what it still has to say; the next test would hear it.
+        with suppress(chromium.Error):  # closed by the test already
+            context.set_offline(True)
         context.close()
+    deadline = time.monotonic() + SECONDS_OF_SILENCE
+    while any(map(something_waits, shops)) and time.monotonic() < deadline:
+        time.sleep(0.05)
