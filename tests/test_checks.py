@@ -174,12 +174,13 @@ def test_a_misspelt_driver_is_an_error_that_names_the_near_miss(given, value, ad
         ("sqlite", {}, "thread", True),
         ("sqlite", {"transaction_mode": "DEFERRED"}, "thread", True),
         ("sqlite", {"transaction_mode": "IMMEDIATE"}, "thread", False),
-        ("sqlite", {}, "worker", False),
+        ("sqlite", {}, "worker", True),
+        ("sqlite", {"transaction_mode": "IMMEDIATE"}, "worker", False),
         ("sqlite", {}, "nonsense", False),
         ("postgresql", {}, "thread", False),
     ],
 )
-def test_a_thread_on_a_deferred_sqlite_is_a_warning_with_the_line_to_add(
+def test_a_second_writer_on_a_deferred_sqlite_is_a_warning_with_the_line_to_add(
     given, monkeypatch, vendor, options, delivery, warned
 ):
     given(DELIVERY=delivery)

@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.dispatch import Signal
 
-from wagtail_metapixel import conf, diagnostics
+from wagtail_metapixel import conf, diagnostics, signals
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DELIVERY = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
 
 
 def code(language: str) -> list[str]:
@@ -76,6 +78,12 @@ def test_policy_names_every_source_that_metas_script_needs():
     for directive in ("img-src", "connect-src", "frame-src", "form-action"):
         assert "https://www.facebook.com" in policy[directive].split(), directive
     assert "https://connect.facebook.net" in policy["connect-src"].split()
+
+
+def test_every_signal_is_in_the_page_on_delivery():
+    named = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
+    section = DELIVERY.partition("## Signals")[2]
+    assert named == set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
 
 
 def test_python_examples_are_python():

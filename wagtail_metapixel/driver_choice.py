@@ -27,6 +27,16 @@ NO_BACKENDS = {"ImmediateBackend", "DummyBackend"}
 OFF_VALUES = {"", "0", "false", "no", "off"}
 
 
+FACT_OF_THE_THREAD = (
+    "The delivery thread does not run: on SQLite a second writer would make the shop's own "
+    "transactions fail."
+)
+FACT_OF_A_WORKER = (
+    "The worker makes the shop's own transactions fail: on SQLite it is a second writer, and those "
+    "that read first and write later cannot go on once it has written."
+)
+
+
 class Obstacle(NamedTuple):
     """What keeps the driver from working."""
 
@@ -47,18 +57,15 @@ UWSGI = Obstacle(
 def obstacles(driver: str, *, using: str) -> Iterator[Obstacle]:
     """Return all that keeps ``driver`` from working, its own demands first."""
     yield from obstacles_of(driver)
-    if driver == "worker":
-        return
     if using in connections and not outbox.bears_second_writer(using):
         yield Obstacle(
             "metapixel.W005",
-            "The delivery thread does not run: on SQLite a second writer would make the shop's "
-            "own transactions fail.",
+            FACT_OF_A_WORKER if driver == "worker" else FACT_OF_THE_THREAD,
             'Add "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20} to '
             f'DATABASES["{using}"].',
             is_error=False,
         )
-    if uwsgi_lacks_threads():
+    if driver != "worker" and uwsgi_lacks_threads():
         yield UWSGI
 
 
