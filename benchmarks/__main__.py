@@ -31,6 +31,7 @@ def main() -> None:
             main_thread,
             memory,
             page_cost,
+            recovery,
             script_size,
         )
 
@@ -46,6 +47,7 @@ def main() -> None:
             checkout,
             claiming,
             draining,
+            recovery,
             main_thread,
         )
         asked = sys.argv[1:]

@@ -397,7 +397,7 @@ def test_row_is_due_when_its_pixel_may_be_asked_again(sandbox, monkeypatch):
 
 @pytest.mark.parametrize(
     ("failures", "ceiling"),
-    [(0, 2), (1, 4), (2, 8), (3, 16), (8, 512), (9, 900), (50, 900), (10**9, 900)],
+    [(0, 2), (1, 4), (2, 8), (3, 16), (6, 128), (7, 240), (50, 240), (10**9, 240)],
 )
 def test_longest_wait_doubles_up_to_the_cap(failures, ceiling):
     assert Backoff().ceiling(failures) == ceiling

@@ -53,7 +53,8 @@ class Backoff(NamedTuple):
     """How long to wait after the n-th failure: ``random(0, min(cap, base * 2 ** n))`` seconds."""
 
     base: float = 2.0
-    cap: float = 900.0
+    cap: float = 240.0
+    """An hour of Meta's absence is made up for within five minutes of its return."""
 
     def ceiling(self, failures: int) -> float:
         """Return the longest wait after ``failures`` failures, 2, 4, 8, ... up to the cap."""
