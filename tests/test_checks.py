@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet
 from django.core import checks as django_checks
 from django.db import connections
 
-from wagtail_metapixel import checks, diagnostics, driver_choice
+from wagtail_metapixel import checks, diagnostics, driver_choice, outbox
 
 OURS = diagnostics.MIDDLEWARE
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -357,3 +357,11 @@ def test_the_outbox_cannot_live_just_anywhere(monkeypatch, vendor, name, shown):
     error = found(checks.check_database)["metapixel.E003"]
     assert error.msg == f"The outbox cannot live in {shown}."
     assert "PostgreSQL, or SQLite 3.35.0" in error.hint
+
+
+def test_no_database_at_all_is_no_mistake_of_the_outboxs(monkeypatch):
+    """As where an image is built."""
+    monkeypatch.setattr(connections["default"], "vendor", "unknown")
+    assert found(checks.check_database) == {}
+    monkeypatch.setattr(outbox, "alias", lambda using=None: "nowhere")
+    assert found(checks.check_database) == {}

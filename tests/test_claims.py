@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import datetime, timedelta
 
 import pytest
 from django.db import connections
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -506,3 +508,48 @@ def test_a_claimed_row_shows_nothing_of_the_person():
     assert "Netscape" in str(row.user_data)
     assert "Netscape" not in repr(row)
     assert "0123abcd" not in repr(row)
+
+
+def test_a_key_that_is_given_free_meanwhile_is_asked_for_again(monkeypatch):
+    """The row that spoke for it ended untold between our two statements."""
+    OutboxEventFactory.create_batch(2, **FACT)
+    _, [first, second] = claim()
+    claims.decide_keys([first], using=USING)
+    note = claims._note_keys
+
+    def note_and_free(*words, **options):
+        note(*words, **options)
+        SentKey.objects.all().delete()
+
+    monkeypatch.setattr(claims, "_note_keys", note_and_free)
+    assert claims.decide_keys([second], using=USING) == ([], [second])
+
+
+def test_a_row_that_is_deleted_meanwhile_is_nobodys(monkeypatch):
+    row = OutboxEventFactory(digests="0123abcd")
+    Withdrawal.objects.create(digest="0123abcd")
+    monkeypatch.setattr(claims, "_given_at", lambda *_words: {})
+    assert claims.withdrawn([row], using=USING) == []
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "no zones at all"])
+def test_a_deadline_is_the_same_moment_whatever_zone_the_database_is_kept_in(settings, zone):
+    settings.USE_TZ = zone != "no zones at all"
+    connection = connections[USING]
+    kept = zone if settings.USE_TZ and connection.vendor == "sqlite" else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(connection.settings_dict, "TIME_ZONE", kept)
+        forget_the_zone(connection)
+        hour = timedelta(hours=1)
+        old = OutboxEventFactory(expires_at=timezone.now() - hour, due_at=Now())
+        new = OutboxEventFactory(expires_at=timezone.now() + hour, due_at=Now())
+        rows = {row.pk: row for row in claim()[1]}
+        assert rows[new.pk].deadline == pytest.approx(time.time() + 3600, abs=30)
+        assert rows[old.pk].deadline == pytest.approx(time.time() - 3600, abs=30)
+        assert claims.too_old(list(rows.values()), using=USING) == {old.pk}
+    forget_the_zone(connection)
+
+
+def forget_the_zone(connection):
+    for name in ("timezone", "timezone_name"):
+        connection.__dict__.pop(name, None)

@@ -193,3 +193,28 @@ def test_of_two_workers_with_rows_of_one_key_one_goes_and_the_other_waits():
 def test_workers_that_pause_one_pixel_at_once_make_one_dataset():
     at_once(lambda reason: datasets.pause(PIXEL_ID, 60, reason, using=USING), *"abcd")
     assert datasets.failures(PIXEL_ID, using=USING) == 4
+
+
+SLOW = """
+CREATE FUNCTION wait_a_little() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$;
+CREATE TRIGGER slow BEFORE INSERT ON wagtail_metapixel_sentkey
+    FOR EACH ROW EXECUTE FUNCTION wait_a_little();
+"""
+
+
+@pytest.mark.postgres
+def test_two_workers_with_the_same_keys_in_another_order_do_not_block_each_other():
+    one, other = ({**FACT, "event_id": letter * 32} for letter in "ab")
+    batches = [
+        [OutboxEventFactory(**one, rank=0), OutboxEventFactory(**other, rank=1)],
+        [OutboxEventFactory(**one, rank=1), OutboxEventFactory(**other, rank=0)],
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(SLOW)
+    try:
+        found = at_once(lambda rows: claims.decide_keys(rows, using=USING), *batches)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION wait_a_little CASCADE")
+    assert sorted(len(waiting) for _duplicates, waiting in found) == [0, 2]

@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.http import HttpResponse
 from django.test import AsyncClient, RequestFactory
 from django.urls import path
@@ -38,6 +38,7 @@ from wagtail_metapixel import (
     counters,
     keys,
     matching,
+    outbox,
     recording,
     signals,
     site_settings,
@@ -994,3 +995,40 @@ def test_a_state_of_limited_use_that_meta_cannot_find_out_is_told(shop):
     known = {"site": Site.objects.get(pk=shop.site_pk), "consent": "granted", "user_data": PERSON}
     assert track("Lead", data_processing_options=["LDU"], **known)
     assert any("data_processing_options_state" in reason for _kind, reason in counted())
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("how", ["model", "statement"])
+def test_a_receiver_whose_query_fails_takes_nothing_along(shop, keyed, how):
+    def listen(**_told):
+        if how == "statement":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT nonsense")
+        Group.objects.create(name="twice")
+
+    Group.objects.create(name="twice")
+    signals.event_tracked.connect(listen)
+    try:
+        with transaction.atomic():
+            assert track("Purchase", ask(), **PAID, **({"key": order()} if keyed else {}))
+            Group.objects.create(name="the shop goes on")
+    finally:
+        signals.event_tracked.disconnect(listen)
+    assert OutboxEvent.objects.get().state == State.PENDING
+    assert Group.objects.filter(name="the shop goes on").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failing_insert_spoils_no_transaction_that_was_begun_by_hand(shop, monkeypatch):
+    def broken(*_words):
+        return "SELECT nonsense"
+
+    monkeypatch.setattr(outbox, "_appending", broken)
+    transaction.set_autocommit(False)
+    try:
+        assert not track("Purchase", ask(), key=order(), **PAID)
+        Group.objects.create(name="the shop goes on")
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert Group.objects.filter(name="the shop goes on").exists()

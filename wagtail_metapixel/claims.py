@@ -19,7 +19,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Concat, Now, Right
 from django.utils import timezone
 
-from wagtail_metapixel import datasets
+from wagtail_metapixel import database_time, datasets
 from wagtail_metapixel.database_lists import Among, Chosen, among
 from wagtail_metapixel.database_time import Seconds, from_now
 from wagtail_metapixel.database_updates import updated
@@ -56,15 +56,20 @@ class Claimed(NamedTuple):
     deadline: float
     """The nearer one of both, in seconds since 1970."""
     first_unknown_at: float | None
-    """Likewise; since when Meta may have it."""
+    """Likewise; since when Meta may have it. Written, and so read, by the database alone."""
 
     def __repr__(self) -> str:
         return f"Claimed({self.event_name} {self.event_id} for {self.pixel_id})"
 
 
-_READ = [
-    Seconds(name) if name in {"deadline", "first_unknown_at"} else name for name in Claimed._fields
-]
+_READ = {
+    # What Django writes on SQLite is in a time zone that only Django knows.
+    vendor: [Seconds(name) if name in quick else name for name in Claimed._fields]
+    for vendor, quick in {
+        "postgresql": {"deadline", "first_unknown_at"},
+        "sqlite": {"first_unknown_at"},
+    }.items()
+}
 
 Row = Claimed | OutboxEvent
 
@@ -155,7 +160,13 @@ def _leased(
     # Where rows cannot be locked, somebody else may have been quicker: the statement that takes
     # asks once more whether they are due.
     chosen = _due(using).filter(Chosen("pk", due.values("pk")[:limit]))
-    return [Claimed(*row) for row in updated(chosen, values, _READ, using=using)]
+    connection = connections[using]
+    asked = _READ[connection.vendor]
+    rows = [Claimed(*row) for row in updated(chosen, values, asked, using=using)]
+    if connection.vendor == "postgresql":
+        return rows
+    read = database_time.seconds
+    return [row._replace(deadline=read(row.deadline, connection)) for row in rows]
 
 
 def _due(using: str) -> QuerySet[OutboxEvent]:
@@ -169,7 +180,8 @@ def too_old(rows: Sequence[Claimed], *, using: str) -> set[int]:
     if not rows:
         return set()
     found = OutboxEvent.objects.using(using).filter(Among("pk", [row.pk for row in rows]))
-    return set(found.filter(expires_at__lte=Now()).values_list("pk", flat=True))
+    now = database_time.now(using)
+    return set(found.filter(expires_at__lte=now).values_list("pk", flat=True))
 
 
 def release(
@@ -270,9 +282,10 @@ def decide_keys(rows: Sequence[Claimed], *, using: str) -> tuple[list[Claimed], 
     duplicates: list[Claimed] = []
     waiting: list[Claimed] = []
     for row in keyed:
-        key = known[row.pixel_id, row.event_name, row.event_id]
-        if key.row_id != row.pk:
-            (duplicates if key.settled else waiting).append(row)
+        key = known.get((row.pixel_id, row.event_name, row.event_id))
+        # Given free just now, by a row that ended untold: it may speak the next time.
+        if key is None or key.row_id != row.pk:
+            (duplicates if key and key.settled else waiting).append(row)
     return duplicates, waiting
 
 
@@ -322,8 +335,9 @@ def _settle_keys(rows: Iterable[Claimed], state: State, using: str) -> None:
 def _note_keys(rows: Iterable[Claimed], using: str, *, settled: bool) -> None:
     """Let ``rows`` speak for their keys, as far as nobody does; or settle that they have spoken.
 
-    One statement that reads the rows itself. First come those that no browser may tell: where one
-    signal has a limit, it is to speak.
+    One statement that reads the rows itself. Of one key, first comes what no browser may tell:
+    where one signal has a limit, it is to speak. The keys have one order for all workers, who wait
+    for each other's here.
     """
     connection = connections[using]
     quote = connection.ops.quote_name
@@ -336,7 +350,7 @@ def _note_keys(rows: Iterable[Claimed], using: str, *, settled: bool) -> None:
             f"INSERT INTO {keys}"  # noqa: S608 - names of tables
             " (pixel_id, event_name, event_id, row_id, settled, created_at)"
             f" SELECT pixel_id, event_name, event_id, id, %s, %s FROM {table} WHERE {chosen}"
-            " ORDER BY CASE WHEN twin = %s THEN 0 ELSE 1 END, rank, id"
+            " ORDER BY event_id, pixel_id, event_name, CASE WHEN twin = %s THEN 0 ELSE 1 END, rank, id"
             f" ON CONFLICT (event_id, pixel_id, event_name) DO {once}",
             [settled, now, value, Twin.NO.value],
         )
@@ -375,7 +389,8 @@ def withdrawn(rows: Sequence[R], *, using: str) -> list[R]:
     return [
         row
         for row in concerned
-        if max(latest[d] for d in row.digests.split() if d in latest) >= given[row.pk]
+        if row.pk in given  # else it was deleted just now
+        and max(latest[d] for d in row.digests.split() if d in latest) >= given[row.pk]
     ]
 
 

@@ -20,7 +20,10 @@ _NOW = {"postgresql": "clock_timestamp()", "sqlite": "'now'"}
 
 
 class Seconds(Func):
-    """The moment in a column as seconds since 1970, or ``None``: quicker to read than a datetime."""
+    """The moment in a column as seconds since 1970, or ``None``: quicker to read than a datetime.
+
+    On SQLite of what the database itself wrote: see :func:`seconds`.
+    """
 
     output_field = FloatField()
     arity = 1
@@ -31,14 +34,32 @@ class Seconds(Func):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-def now(using: str) -> datetime:
-    """Return the time of the database: that of this process may be wrong by years."""
+def seconds(value: float | str | datetime, connection: Any) -> float:
+    """Return a moment, as a column gave it, in seconds since 1970.
+
+    SQLite keeps what Django writes as a text, in the time zone of the connection.
+    """
+    if isinstance(value, int | float):
+        return float(value)
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment, connection.timezone or timezone.get_default_timezone())
+    return moment.timestamp()
+
+
+def now_in_seconds(using: str) -> float:
+    """Return the time of the database in seconds since 1970."""
     vendor = connections[using].vendor
     if vendor not in _NOW:
-        return timezone.now()
+        return time.time()
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {_SECONDS_SINCE_1970[vendor].format(_NOW[vendor])}")
-        ahead = float(cursor.fetchone()[0]) - time.time()
+        return float(cursor.fetchone()[0])
+
+
+def now(using: str) -> datetime:
+    """Return the time of the database: that of this process may be wrong by years."""
+    ahead = now_in_seconds(using) - time.time()
     return timezone.now() + timedelta(seconds=ahead)
 
 

@@ -224,7 +224,7 @@ class _Batch:
     # Checks before sending
 
     def _expire(self) -> None:
-        now = database_time.now(self.using).timestamp()
+        now = database_time.now_in_seconds(self.using)
         late = [row for row in self.rows if row.deadline <= now]
         too_old = claims.too_old(late, using=self.using)
         self._finish(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db import Error
+from django.dispatch import Signal
 from django.utils import timezone
 
 from wagtail_metapixel import (
@@ -24,6 +26,7 @@ from wagtail_metapixel.events import Event
 from wagtail_metapixel.exceptions import EventError
 from wagtail_metapixel.models import OutboxEvent, State, Twin
 from wagtail_metapixel.redaction import shown_word
+from wagtail_metapixel.savepoints import savepoint_if_inside
 from wagtail_metapixel.site_settings import PixelConfig, SiteConfig, current
 from wagtail_metapixel.visitor import Visitor
 
@@ -133,9 +136,7 @@ def withheld(event_name: str, site: SiteConfig | None, reason: Reason | None) ->
     site_pk = site.site_pk if site else 0
     counters.add(counters.Item(counters.WITHHELD, text, event_name, site_pk))
     logger.info("%s was withheld: %s", event_name, text)
-    signals.event_withheld.send_robust(
-        OutboxEvent, event_name=event_name, reason=text, site_pk=site_pk
-    )
+    _send(signals.event_withheld, event_name=event_name, reason=text, site_pk=site_pk)
     return Tracked(event_name=event_name, reason=text)
 
 
@@ -144,10 +145,21 @@ def recorded(event: Event, site: SiteConfig, reason: str) -> Tracked:
     told = {"event_name": event.event_name, "event_id": event.event_id}
     if reason:
         logger.warning("%s was recorded as rejected: %s", event.event_name, reason)
-        signals.event_rejected.send_robust(OutboxEvent, pixel_id="", reason=reason, **told)
+        _send(signals.event_rejected, pixel_id="", reason=reason, **told)
     else:
-        signals.event_tracked.send_robust(OutboxEvent, site_pk=site.site_pk, **told)
+        _send(signals.event_tracked, site_pk=site.site_pk, **told)
     return Tracked(**told, recorded=not reason, reason=reason)
+
+
+def _send(signal: Signal, **told: object) -> None:
+    """Let receivers hear of it, none of whose failing queries spoils the caller's transaction."""
+    if not signal.has_listeners(OutboxEvent):
+        return
+    try:
+        with savepoint_if_inside(outbox.alias()):
+            signal.send_robust(OutboxEvent, **told)
+    except Error as error:
+        logger.warning("A receiver's queries were undone: %s", type(error).__name__)
 
 
 def failed(name: object, kind: str, reason: str) -> Tracked:

@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet, TextField, Value
 from django.db.models.functions import Concat, Now, Right
 from django.utils import timezone
 
-from wagtail_metapixel import claims, delivery
+from wagtail_metapixel import claims, database_time, delivery
 from wagtail_metapixel.models import OutboxEvent, State
 
 PIECE = 500
@@ -131,7 +131,7 @@ def _put_back(rows: Iterable[OutboxEvent], using: str) -> set[int]:
         Value("\n"),
         output_field=TextField(),
     )
-    ended.filter(~Q(user_data=EMPTY), deadline__gt=Now()).update(
+    ended.filter(~Q(user_data=EMPTY), deadline__gt=database_time.now(using)).update(
         state=State.PENDING,
         answers=Right(account, claims.ANSWERS_MAX),
         reason="",

@@ -14,5 +14,7 @@ def savepoint_if_inside(using: str) -> AbstractContextManager[Any]:
     On PostgreSQL a query that fails, a SELECT too, spoils the transaction around it; and outside
     of one, a transaction of our own would be two queries for nothing.
     """
-    inside = connections[using].in_atomic_block
+    connection = connections[using]
+    by_hand = connection.connection is not None and not connection.autocommit
+    inside = connection.in_atomic_block or by_hand
     return transaction.atomic(using=using) if inside else nullcontext()

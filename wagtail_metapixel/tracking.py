@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
@@ -89,7 +89,8 @@ def track(  # noqa: PLR0913 - keywords, each of them something a caller may know
         given = _Given(key, site, visitor, consent, user_data, event_time, action_source)
         database = outbox.alias(using)
         with _shield(given, database):
-            return _track(name, request, given, params, database)
+            tell = _track(name, request, given, params, database)
+        return tell()
     except EventError as error:
         if settings.DEBUG:
             raise
@@ -172,7 +173,9 @@ class _Given(NamedTuple):
 
 def _track(
     name: str, request: HttpRequest | None, given: _Given, params: Mapping[str, Any], using: str
-) -> Tracked:
+) -> Callable[[], Tracked]:
+    # What is said about it comes from who called: a receiver's own failing query would take the row
+    # along, in whose savepoint it ran.
     event_name = catalogue.check_event_name(name)
     _check_types(request, given, using)
     held, person = _whose(request, given, using)
@@ -185,8 +188,8 @@ def _track(
         elif decision.reason in REFUSED and held is not None and request is not None:
             unanswered.strike(request)
         if nobody:
-            return recording.withheld(event_name, None, Reason.NO_VISITOR)
-        return recording.withheld(event_name, site, decision.reason)
+            return partial(recording.withheld, event_name, None, Reason.NO_VISITOR)
+        return partial(recording.withheld, event_name, site, decision.reason)
 
     if person is None and held is not None and request is not None:
         person = _person(request, held, site, decision)
@@ -199,7 +202,7 @@ def _track(
     if not matching.enough(user_data):
         unused = bool(given.user_data) and not site.advanced_matching
         missing = Reason.NO_MATCHING if unused else Reason.NO_IDENTIFIER
-        return recording.withheld(event_name, site, missing)
+        return partial(recording.withheld, event_name, site, missing)
 
     keyed = given.key is not None
     rows = recording.rows(event, user_data, decision, site, person, problems, keyed=keyed)
@@ -213,7 +216,7 @@ def _track(
         browser.echo_on_commit(
             held, event, told, using=using, may_tell=may_tell, take_back=take_back
         )
-    return recording.recorded(event, site, reason)
+    return partial(recording.recorded, event, site, reason)
 
 
 def _check_types(request: HttpRequest | None, given: _Given, using: str) -> None:
