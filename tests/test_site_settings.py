@@ -310,3 +310,17 @@ def test_while_trying_out_both_names_of_this_machine_are_one(settings, sandbox, 
     assert bool(site.pixels_for("127.0.0.1")) is same
     assert site.pixels_for("localhost")
     assert not site.pixels_for("shop.example")
+
+
+def test_what_is_saved_while_another_thread_reads_is_not_overlooked(monkeypatch):
+    read = site_settings._read
+
+    def slow():
+        snapshot = read()
+        PixelFactory()  # saved, so that all is to be read anew, but not by the reading under way
+        return snapshot
+
+    monkeypatch.setattr(site_settings, "_read", slow)
+    assert not any(site.pixels for site in site_settings.current().sites)
+    monkeypatch.setattr(site_settings, "_read", read)
+    assert any(site.pixels for site in site_settings.current().sites)

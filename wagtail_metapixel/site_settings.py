@@ -163,6 +163,8 @@ class Snapshot:
 
 _EMPTY = Snapshot()
 _latest: Snapshot = _EMPTY
+_changes = 0
+"""How often the snapshot was forgotten."""
 
 
 def current() -> Snapshot:
@@ -183,16 +185,22 @@ def is_fresh() -> bool:
 def refresh() -> Snapshot:
     """Read all sites now and return them."""
     global _latest  # noqa: PLW0603 - one snapshot a process is the point of this module
+    known = _changes
     try:
-        _latest = _read()
+        read = _read()
     except (Error, SynchronousOnlyOperation, ConfigurationError) as error:
         logger.warning("The Meta Pixel settings could not be read: %s", type(error).__name__)
-    return _latest
+        return _latest
+    # What another thread saved meanwhile may not be in it: it serves this once.
+    if known == _changes:
+        _latest = read
+    return read
 
 
 def clear(**_kwargs: Any) -> None:
     """Forget the snapshot. Connected to the saving and deleting of settings."""
-    global _latest  # noqa: PLW0603
+    global _latest, _changes  # noqa: PLW0603
+    _changes += 1
     _latest = _EMPTY
 
 

@@ -45,6 +45,7 @@ class Front:
 
     port: int
     webhook_secret: str = ""
+    database: str = ""
 
     @property
     def url(self):
@@ -67,6 +68,7 @@ def fronts(new_shop, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nginx")
     with new_shop("nginx", EXAMPLE_WEBHOOK_DELAY="0", **options) as shop:
         plain.webhook_secret = cached.webhook_secret = shop.webhook_secret
+        plain.database = cached.database = shop.database
         servers = SERVERS.format(
             folder=folder, plain=plain.port, cached=cached.port, upstream=shop.url
         )
