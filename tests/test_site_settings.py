@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import time
 import uuid
 
 import pytest
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.http import HttpRequest
 from django.test import RequestFactory
-from wagtail.models import Site
+from wagtail.models import Locale, Site
 
 from tests.factories import PIXEL_ID, TOKEN, PixelFactory, SettingsFactory, SiteFactory
 from wagtail_metapixel import site_settings, visitor
 from wagtail_metapixel.choices import PageViewMirror
 from wagtail_metapixel.models import InstallationKey, MetaPixel
-from wagtail_metapixel.site_settings import SiteConfig
+from wagtail_metapixel.site_settings import SiteConfig, Snapshot
 
 pytestmark = pytest.mark.django_db
 
@@ -323,4 +324,15 @@ def test_what_is_saved_while_another_thread_reads_is_not_overlooked(monkeypatch)
     monkeypatch.setattr(site_settings, "_read", slow)
     assert not any(site.pixels for site in site_settings.current().sites)
     monkeypatch.setattr(site_settings, "_read", read)
+    assert any(site.pixels for site in site_settings.current().sites)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_read_before_the_commit_is_forgotten_at_the_commit():
+    Locale.objects.get_or_create(language_code="en")
+    with transaction.atomic():
+        PixelFactory()
+        # As another thread would, which does not see it yet.
+        site_settings._latest = Snapshot(taken_at=time.monotonic())
+        assert site_settings.current().sites == ()
     assert any(site.pixels for site in site_settings.current().sites)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import Error, router
+from django.db import Error, connections, router, transaction
 from wagtail.models import Site
 
 from wagtail_metapixel import conf
@@ -197,8 +197,18 @@ def refresh() -> Snapshot:
     return read
 
 
-def clear(**_kwargs: Any) -> None:
-    """Forget the snapshot. Connected to the saving and deleting of settings."""
+def clear(*, using: str | None = None, **_kwargs: Any) -> None:
+    """Forget the snapshot, and once more when what was saved is committed.
+
+    Connected to the saving and deleting of settings. Until the commit another thread reads what was
+    there before.
+    """
+    _forget()
+    if using and connections[using].in_atomic_block:
+        transaction.on_commit(_forget, using=using, robust=True)
+
+
+def _forget() -> None:
     global _latest, _changes  # noqa: PLW0603
     _changes += 1
     _latest = _EMPTY
