@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connections
 
-from wagtail_metapixel import browser, signals
+from wagtail_metapixel import browser, signals, site_settings
 
 logger = logging.getLogger("wagtail_metapixel")
 
@@ -77,11 +77,11 @@ def _marked(function: Callable[[], Any]) -> Callable[[], Any]:
 
 
 _MARK = "_of_a_tests_set_up"
-_OURS = frozenset({browser.__name__, "wagtail_metapixel.admin.pauses"})
+_OURS = frozenset({browser.__name__, site_settings.__name__, "wagtail_metapixel.admin.pauses"})
 
 
 def _is_ours(function: Any) -> bool:
-    """Tell whether a function hands a copy to a response or wakes a driver, and records nothing."""
+    """Tell whether a function is of the kind of ours that records nothing."""
     if getattr(function, _MARK, False):
         return True
     inner = getattr(function, "func", function)
