@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-import django
 from django.db import transaction
 from django.db.models import F
 
@@ -62,6 +61,9 @@ def report() -> Iterator[str]:
 
 def measured() -> Iterator[str]:
     """Do so in a process that has the shop's settings."""
+    from benchmarks.peers.models import Product
+
+    Product.objects.bulk_create(Product(sku=f"SKU-{number}") for number in range(1000))
     yield f"  {places.machine()}"
     contenders = _contenders()
     figures = _rounds(contenders)
@@ -229,15 +231,5 @@ def _rate(tell: Told, together: int) -> float:
     return EVENTS / (time.perf_counter() - started)
 
 
-def main() -> None:
-    """Print the figures."""
-    django.setup()
-    from benchmarks.peers.models import Product
-
-    Product.objects.bulk_create(Product(sku=f"SKU-{number}") for number in range(1000))
-    for line in measured():
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    places.tell(measured)

@@ -16,8 +16,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import django
-
 from benchmarks.peers import places
 from benchmarks.peers.sizes import size
 
@@ -144,12 +142,5 @@ def _arrival(number: int) -> float:
     return float(found[number])
 
 
-def main() -> None:
-    """Print the figures."""
-    django.setup()
-    for line in measured():
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    places.tell(measured)

@@ -204,12 +204,10 @@ def _sdk(count: int) -> Run:
 
 def main() -> None:
     """Print the figures; with ``drain``, be the worker."""
-    django.setup()
     if sys.argv[1:] == ["drain"]:
+        django.setup()
         return drain()
-    for line in measured():
-        print(line, flush=True)
-    return None
+    return places.tell(measured)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-import django
-
 from benchmarks.peers import places
 from benchmarks.peers.sizes import size
 
@@ -53,12 +51,5 @@ def measured() -> Iterator[str]:
     )
 
 
-def main() -> None:
-    """Print the figures."""
-    django.setup()
-    for line in measured():
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    places.tell(measured)

@@ -185,7 +185,7 @@ def too_old(rows: Sequence[Claimed], *, using: str) -> set[int]:
 
 
 def release(
-    rows: Iterable[Row],
+    rows: Iterable[Claimed],
     token: uuid.UUID,
     *,
     using: str,
@@ -215,7 +215,7 @@ def release(
 
 
 def renew(
-    rows: Iterable[Row], token: uuid.UUID, *, using: str, lease: timedelta = LEASE
+    rows: Iterable[Claimed], token: uuid.UUID, *, using: str, lease: timedelta = LEASE
 ) -> set[int]:
     """Prolong the lease of those rows that are still held under ``token``; returns their keys."""
     held = _held([row.pk for row in rows], token, using)

@@ -50,8 +50,6 @@ def seconds(value: float | str | datetime, connection: Any) -> float:
 def now_in_seconds(using: str) -> float:
     """Return the time of the database in seconds since 1970."""
     vendor = connections[using].vendor
-    if vendor not in _NOW:
-        return time.time()
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {_SECONDS_SINCE_1970[vendor].format(_NOW[vendor])}")
         return float(cursor.fetchone()[0])

@@ -88,6 +88,7 @@ def track(  # noqa: PLR0913 - keywords, each of them something a caller may know
         _refuse_event_loop("track")
         given = _Given(key, site, visitor, consent, user_data, event_time, action_source)
         database = outbox.alias(using)
+        _check_types(request, given, database)
         with _shield(given, database):
             tell = _track(name, request, given, params, database)
         return tell()
@@ -151,8 +152,7 @@ def _shield(given: _Given, using: str) -> AbstractContextManager[Any]:
     One savepoint for the visitor's record, which is asked for by ``key``, and the row; where there
     is no key, the row alone has one.
     """
-    keyed = given.key is not None and using in connections
-    return savepoint_if_inside(using) if keyed else nullcontext()
+    return savepoint_if_inside(using) if given.key is not None else nullcontext()
 
 
 class _Given(NamedTuple):
@@ -177,7 +177,6 @@ def _track(
     # What is said about it comes from who called: a receiver's own failing query would take the row
     # along, in whose savepoint it ran.
     event_name = catalogue.check_event_name(name)
-    _check_types(request, given, using)
     held, person = _whose(request, given, using)
     site = _site(given, held, person, request)
     decision = consent_gate(site, event_name, held=held, visitor=person, stated=given.consent)

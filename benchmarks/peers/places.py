@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import django
 import psycopg
 
 from tests import throwaway_postgres
@@ -60,6 +61,13 @@ def lines_of(module: str) -> Iterator[str]:
             yield line.decode().rstrip("\n")
         if process.wait():
             raise SystemExit(f"{module} failed.")
+
+
+def tell(measured: Callable[[], Iterator[str]]) -> None:
+    """Print the lines of ``measured``: in the process that :func:`lines_of` starts."""
+    django.setup()
+    for line in measured():
+        print(line, flush=True)
 
 
 def _environment(url: str) -> dict[str, str]:
