@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -61,15 +62,25 @@ class Browser:
         self._writing.close()
 
 
+# The browser reads at 3 and writes at 4, whatever numbers the ends of the pipes have here. A shell
+# would do, but Debian's knows no number above 9.
+MOVED = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD_CLOEXEC, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
 @contextmanager
 def launched(program: str, arguments: Sequence[str], profile: str) -> Iterator[Browser]:
     """Run Chromium without a window; ``profile`` is a folder for what it keeps."""
     (to_read, we_write), (we_read, to_write) = os.pipe(), os.pipe()
-    # The browser reads at 3 and writes at 4, whatever numbers the ends of the pipes have here.
-    moved = f'exec "$@" 3<&{to_read} 4>&{to_write}'
+    ends = [str(to_read), str(to_write)]
     command = [program, "--headless", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
     process = subprocess.Popen(
-        ["/bin/sh", "-c", moved, "sh", *command, *arguments],
+        [sys.executable, "-c", MOVED, *ends, *command, *arguments],
         pass_fds=(to_read, to_write),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
