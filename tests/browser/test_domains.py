@@ -39,6 +39,7 @@ IN_ONE_TICK = """
   ["_fbp", "_fbc"].forEach(expire);
   const before = document.cookie;
   metapixel.track("Contact", { content_name: "one" });
+  history.replaceState(history.state, "", "?two"); // another address is another post
   metapixel.track("Contact", { content_name: "two" });
   return before;
 }

@@ -110,7 +110,8 @@ class CookieJar {
 /**
  * One page in one browser tab. Options: url, referrer, cookies ("a=b; c=d"), config (null for no island), islands
  * (a list of {event | ticket | text, signature}), history (URLs of navigation.entries()), navigator, window,
- * scripts (the files the page loads), withoutMeta (meta_script.js is not one of them).
+ * scripts (the files the page loads), withoutMeta (meta_script.js is not one of them), early (what the next script of
+ * the page does with window.metapixel, before the first task of its own has run).
  */
 class Page {
   constructor(options = {}) {
@@ -133,7 +134,10 @@ class Page {
     (options.islands || []).forEach((island) => this.island(island));
     this.window = this.makeWindow(options);
     vm.createContext(this.window);
-    (options.scripts || ['first_party_cookies.js', 'page_swaps.js', 'metapixel.js']).forEach((name) => this.run(name));
+    this.withTasks(() => {
+      (options.scripts || ['first_party_cookies.js', 'page_swaps.js', 'metapixel.js']).forEach((name) => this.run(name));
+      if (options.early) options.early(this.window.metapixel, this);
+    });
   }
 
   makeWindow(options) {
@@ -183,8 +187,11 @@ class Page {
       console: { info: (...words) => page.infos.push(words.join(' ')) },
       fetch: (url, request) => page.fetch(url, request),
       // A delay waits for pass(); none is a task of its own, which settle() waits for.
-      setTimeout: (work, delay, ...words) =>
-        delay ? page.timers.push({ at: page.now + delay, work: () => work(...words) }) : setImmediate(work, ...words),
+      setTimeout: (work, delay, ...words) => {
+        if (delay) page.timers.push({ at: page.now + delay, work: () => work(...words) });
+        else if (page.tasks) page.tasks.push(() => work(...words));
+        else setImmediate(work, ...words);
+      },
       addEventListener: (...words) => page.windowListeners.addEventListener(...words),
       Date: class extends Date {
         static now() {
@@ -207,7 +214,17 @@ class Page {
   // The core brings the companion that every page has; withoutMeta leaves it out.
   run(name) {
     if (name === 'metapixel.js' && !this.options.withoutMeta) this.run('meta_script.js');
-    vm.runInContext(source(name), this.window, { filename: name });
+    this.withTasks(() => vm.runInContext(source(name), this.window, { filename: name }));
+  }
+
+  // What scripts ask for without a delay follows them at once.
+  withTasks(work) {
+    if (this.tasks) return work();
+    this.tasks = [];
+    work();
+    const { tasks } = this;
+    this.tasks = null;
+    tasks.forEach((task) => task());
   }
 
   add(tag, attributes, text) {

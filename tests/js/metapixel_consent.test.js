@@ -39,7 +39,33 @@ test('an event that was swapped away before the grant is held all the same', asy
   const page = asked('unknown', { islands: [{ event: VIEW }] });
   page.elements.pop();
   page.consent.say('granted');
+  await settle();
   assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
+});
+
+test('a grant is acted upon in a task of its own, which a denial may come before', async () => {
+  const page = asked('unknown', { islands: [{ event: VIEW }] });
+  page.consent.say('granted');
+  assert.equal(page.window.fbq, undefined);
+  page.consent.say('denied');
+  await page.pass(5000);
+  assert.deepEqual([page.scripts, page.postsTo(CONFIG.collect), page.beacons, page.window.fbq], [[], [], [], undefined]);
+});
+
+test('a page that is left with the grant has told', async () => {
+  const page = asked('unknown', { islands: [{ event: VIEW }] });
+  page.consent.say('granted');
+  page.document.hidden = true;
+  page.documentListeners.dispatch('visibilitychange');
+  await page.pass(5000);
+  assert.deepEqual([page.beacons.map(({ body }) => body.events.length), page.posts], [[2], []]);
+  assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
+});
+
+test('a page that is left without a grant tells nothing', async () => {
+  const page = asked('unknown', { islands: [{ event: VIEW }] });
+  await page.leave();
+  nothing(page);
 });
 
 test('a grant is acted upon once', async () => {
@@ -101,11 +127,12 @@ test('denied: the echo cookies are deleted and not fired', () => {
   assert.equal(page.jar.text, 'a=b');
 });
 
-test('unknown: the echo cookies are deleted, and fired only after a grant on this page', () => {
+test('unknown: the echo cookies are deleted, and fired only after a grant on this page', async () => {
   const page = asked('unknown', { cookies: `metapixel_e_12345678=${base64url(ECHO)}` });
   nothing(page);
   assert.equal(page.jar.text, '');
   page.consent.say('granted');
+  await settle();
   assert.deepEqual(page.firedNames, ['PageView', 'AddToCart']);
 });
 
@@ -138,6 +165,7 @@ test('a site without a tool speaks through grant() and deny()', async () => {
   page.window.metapixel.deny();
   nothing(page);
   page.window.metapixel.grant();
+  await settle();
   assert.deepEqual(page.firedNames, ['PageView']);
 });
 
@@ -327,6 +355,7 @@ test("grant() on the page does not outweigh the tool's no", async () => {
   nothing(page);
   const open = asked('unknown');
   open.window.metapixel.grant();
+  await settle();
   assert.deepEqual(open.firedNames, ['PageView']);
   open.consent.say('denied');
   assert.equal(open.postsTo(CONFIG.consent).length, 1);

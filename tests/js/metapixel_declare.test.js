@@ -170,6 +170,29 @@ test('a page that is put aside posts: it may never be seen again', async () => {
   assert.equal(page.beacons.length, 1);
 });
 
+test('Meta is told in a task of its own; what the next script tracks comes after the page\'s own events', () => {
+  let early;
+  const track = (api, page) => {
+    api.track('Contact');
+    early = page.window.fbq;
+  };
+  const page = new Page({ islands: [{ event: VIEW }], early: track });
+  assert.deepEqual([early, page.firedNames], [undefined, ['PageView', 'ViewContent', 'Contact']]);
+});
+
+for (const name of ['visibilitychange', 'pagehide']) {
+  test(`a page that is left by ${name} before that task has told all the same, once`, async () => {
+    const leave = (api, { document, documentListeners, windowListeners }) => {
+      document.hidden = true;
+      (name === 'pagehide' ? windowListeners : documentListeners).dispatch(name, {});
+    };
+    const page = new Page({ islands: [{ event: VIEW }], early: leave });
+    await page.pass(2000);
+    const told = [page.beacons, page.posts].map((sent) => sent.map(({ body }) => body.events.length));
+    assert.deepEqual([told, page.firedNames], [[[2], []], ['PageView', 'ViewContent']]);
+  });
+}
+
 test('a page that is left by pagehide alone posts as well', async () => {
   const page = new Page();
   await page.tell('pagehide', {}, page.windowListeners);

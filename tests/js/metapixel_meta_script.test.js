@@ -249,6 +249,7 @@ test('nothing is handed to a tag manager without a grant, nor after a withdrawal
   const page = new Page({ config: { data_layer: true, provider: 'cookie' } });
   assert.equal(page.window.dataLayer, undefined);
   page.window.metapixel.grant();
+  await settle();
   assert.equal(handed(page).length, 1);
   await page.window.metapixel.revoke();
   page.window.metapixel.track('Contact');

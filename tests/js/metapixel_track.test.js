@@ -57,7 +57,7 @@ for (const name of ['Purchase', 'AddToCart', 'Lead', 'Schedule', 'ViewContent', 
     const { page, fired, posted } = await told(name, { value: 20, currency: 'EUR' });
     assert.deepEqual([fired, posted], [[], undefined]);
     assert.equal(page.infos.length, 1);
-    assert.match(page.infos[0], /report it with track\(\) on the server/);
+    assert.match(page.infos[0], /track\(\) it on the server/);
   });
 }
 
@@ -142,8 +142,18 @@ test('an event on a page whose script has loaded is posted at once, and outlives
   const page = new Page();
   await page.metaLoads();
   page.window.metapixel.track('Contact');
+  await settle();
   const last = page.posts[page.posts.length - 1];
   assert.deepEqual([last.body.events[0].event_name, last.request.keepalive], ['Contact', true]);
+});
+
+test('an event of a click that leaves the page goes with the page', async () => {
+  const page = new Page();
+  await page.metaLoads();
+  page.window.metapixel.track('Contact');
+  await page.leave();
+  assert.deepEqual(page.beacons.map(({ body }) => body.events.map((event) => event.event_name)), [['Contact']]);
+  assert.equal(page.posts.length, 1);
 });
 
 test('an event of a page that is being prerendered waits until somebody looks', async () => {
@@ -218,13 +228,14 @@ test('on("event") hears it where no pixel sends from the browser', () => {
   assert.equal(heard.length, 1);
 });
 
-test('on("event") hears nothing before a grant', () => {
+test('on("event") hears nothing before a grant', async () => {
   const consent = tool('unknown');
   const page = new Page({ config: { provider: 'other' }, window: { metapixel: { consent } } });
   const { heard } = listening(page, 'event');
   page.window.metapixel.track('Contact');
   assert.deepEqual(heard, []);
   consent.say('granted');
+  await settle();
   assert.deepEqual(heard.map((event) => event.event_name), ['PageView', 'Contact']);
 });
 

@@ -7,7 +7,7 @@
   const UNSIGNED = ['PageView', 'Contact', 'FindLocation', 'CustomizeProduct'];
 
   let island;
-  let config; // undefined: switched off
+  let config; // none: switched off
   let state = 'unknown'; // the consent last acted upon
   let said; // grant(), deny() or revoke()
   let pixel = 'unknown'; // Meta's script: loaded | failed | shared
@@ -22,7 +22,7 @@
   const echoes = []; // the same of action events
   const listeners = new Set();
 
-  // Nothing may throw into the page.
+  // Nothing throws into the page.
   const safe = (work) => (...args) => {
     try {
       const result = work(...args);
@@ -118,8 +118,7 @@
     const before = become(consent());
     if (state !== 'denied') {
       view(fill);
-      if (state === 'granted') release();
-      return;
+      return started ? release() : setTimeout(release); // its own task
     }
     take();
     if (held.length || outbox.size) forget();
@@ -139,7 +138,7 @@
   const scan = safe(() => turn(declare));
 
   const track = safe((name, params) => {
-    const note = (what) => console.info(`metapixel: ${what} is left out; report it with track() on the server`);
+    const note = (what) => console.info(`metapixel: ${what} left out; track() it on the server`);
     if (!UNSIGNED.includes(name)) return note(name);
     const texts = {};
     Object.entries(params || {}).forEach(([key, value]) => {
@@ -151,7 +150,8 @@
     whenShown(() => turn((add) => add(name, texts, { event_name: name, custom_data: texts })));
   });
 
-  const release = () => {
+  const release = safe(() => {
+    if (!allowed()) return;
     if (!started) load();
     else if (revoked) meta('consent', 'grant');
     revoked = false;
@@ -164,9 +164,8 @@
       tickets.forEach((ticket) => setTimeout(ask, 0, ticket, [2, 3, 5, 10]));
     }
     echo(echoes.splice(0));
-    if (pixel !== 'unknown') send();
-    else setTimeout(send, 2000);
-  };
+    setTimeout(send, pixel === 'unknown' && 2000);
+  });
 
   // ---- Meta's script
   const meta = safe((verb, ...words) => api.meta[verb](...words));
@@ -183,15 +182,16 @@
     send();
   };
 
-  const fire = safe((name, params, id, only) => {
-    if (fired.has(id) || state !== 'granted') return;
+  const fire = safe((name, params = {}, id, only) => {
+    if (state !== 'granted' || fired.has(id)) return;
     fired.add(id);
-    meta('fire', name, params || {}, id, only);
-    notify('event', { event_name: name, event_id: id, params: params || {} });
+    meta('fire', name, params, id, only);
+    notify('event', { event_name: name, event_id: id, params });
   });
 
   // ---- Post
   const send = safe((hidden) => {
+    if (hidden) release();
     if (!allowed()) return;
     const bodies = [...outbox.values()];
     outbox.clear();
