@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import resource
+import os
 import sqlite3
+import subprocess
 import time
-from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.management import call_command
@@ -166,15 +169,82 @@ def impatient(bench: Bench) -> None:
 # Full
 
 
-def limited(place: Place, size: int, function: Callable[[Place], None]) -> None:
-    """Call ``function``, but no file may grow beyond ``size`` bytes."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-    function(place)
+TABLE = "wagtail_metapixel_outboxevent"
+
+ROOM = 65_536
+"""Bytes that a file may still grow before the disk is full."""
+SEGMENT = 1 << 24
+"""Bytes of a file of PostgreSQL's log of changes, which it makes whole."""
+
+
+def limit(pid: int | None, size: int | str) -> None:
+    """Let no file of that process grow beyond ``size`` bytes. Only its own user may say so."""
+    owner = Path(f"/proc/{pid}").stat()
+    command = ["prlimit", f"--pid={pid}", f"--fsize={size}:"]
+    other = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    subprocess.run(command, check=True, **(other if owner.st_uid != os.getuid() else {}))
+
+
+class FullSqlite:
+    """Those who write are the shop and the worker themselves."""
+
+    def __init__(self, place: Place) -> None:
+        file = Path(urlsplit(place.url).path)
+        self._size = file.stat().st_size + ROOM
+        place.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def fill(self, process: BaseProcess) -> None:
+        limit(process.pid, self._size)
+
+    def clear(self, process: BaseProcess) -> None:
+        limit(process.pid, "unlimited")
+
+    def complaints(self, place: Place) -> list[Any]:
+        return [said for (said,) in place.sql("PRAGMA integrity_check") if said != "ok"]
+
+
+class FullPostgres:
+    """Those who write are the server's processes for each connection, children of the first.
+
+    Others of them write the log of changes: a limit that let a file of it fail would end the server.
+    So the outbox has to be larger than such a file.
+    """
+
+    def __init__(self, place: Place) -> None:
+        while (size := self._size_of_outbox(place)) < SEGMENT:
+            place.do(seed, 20_000)
+            place.sql(f"DELETE FROM {TABLE}")
+        self._size = size + ROOM
+        [(folder,)] = place.sql("SHOW data_directory")
+        self._server = int(Path(folder, "postmaster.pid").read_text().split()[0])
+
+    def _size_of_outbox(self, place: Place) -> int:
+        [(size,)] = place.sql("SELECT pg_relation_size(%s)", TABLE)
+        return int(size)
+
+    def fill(self, _process: BaseProcess) -> None:
+        """Do so before it connects: its child has the limits that its server has by then."""
+        limit(self._server, self._size)
+
+    def clear(self, _process: BaseProcess) -> None:
+        children = Path(f"/proc/{self._server}/task/{self._server}/children").read_text()
+        for pid in (self._server, *map(int, children.split())):
+            with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError):  # gone
+                limit(pid, "unlimited")
+
+    def complaints(self, place: Place) -> list[Any]:
+        place.sql("CREATE EXTENSION amcheck")
+        checked = (
+            "SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid = %s::regclass"
+        )
+        return [said for (said,) in place.sql(checked, TABLE) if said]
 
 
 def sell_on_a_full_disk(place: Place) -> None:
     """Take orders until the disk is full, look at pages, and take some more when there is room."""
     number = failed = 0
+    place.flag("open")
+    place.await_flag("little room")
     while not failed and number < 5000:
         try:
             with transaction.atomic():
@@ -198,21 +268,28 @@ def sell_on_a_full_disk(place: Place) -> None:
     place.tell(orders=number)
 
 
-@fault(36, on=["sqlite"])
+def wait_and_work(place: Place) -> None:
+    place.await_flag("worker")
+    work(place)
+
+
+@fault(36)
 def full(bench: Bench) -> None:
     """The disk is full: recording fails softly, the worker says so, and both go on with room."""
     with Meta() as meta:
         place = bench.place(meta)
-        file = Path(urlsplit(place.url).path)
-        size = file.stat().st_size + 16_384
-        place.sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        shop = place.start(limited, size, sell_on_a_full_disk)
+        disk = (FullSqlite if bench.databases.kind == "sqlite" else FullPostgres)(place)
+        shop = place.start(sell_on_a_full_disk)
+        place.await_flag("open")
+        disk.fill(shop)
+        place.flag("little room")
         place.await_flag("full")
-        worker = place.start(limited, size, work)
+        worker = place.start(wait_and_work)
+        disk.fill(worker)
+        place.flag("worker")
         until(lambda: any("does not answer" in line for line in place.log()), "a clear word")
         for process in (shop, worker):
-            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, unlimited)
+            disk.clear(process)
         place.flag("room")
         bench.expect(ended(shop) == 0, "the shop died")
         bench.drained_by(worker, place)
@@ -223,14 +300,11 @@ def full(bench: Bench) -> None:
         bench.expect(orders == told[-1]["orders"], f"{orders} orders are there")
         bench.account(place, meta, orders)
         bench.all_sent(place)
-        bench.expect(place.sql("PRAGMA integrity_check") == [("ok",)], "the file is corrupt")
+        bench.expect(not disk.complaints(place), "the database is corrupt")
     bench.figure(f"full after {told[0]['sold']} orders, {orders} in the end")
 
 
 # Migrated
-
-
-TABLE = "wagtail_metapixel_outboxevent"
 
 
 def as_it_was(place: Place, rows: int) -> None:
