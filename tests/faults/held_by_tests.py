@@ -134,13 +134,6 @@ ROWS: Mapping[str, Held] = {
         ],
         EXAMPLE,
     ),
-    "51": Held(
-        "The collect endpoint is flooded",
-        [
-            "test_views.py::test_who_asks_too_often_is_turned_away_and_touches_no_database",
-            "test_limits.py::test_the_outbox_is_full_beyond_the_ceiling",
-        ],
-    ),
     "52": Held(
         "A cached page is served often",
         [

@@ -14,6 +14,9 @@ if not apps.ready:
 
 ROWS = [
     importlib.import_module(f"tests.faults.{name}")
-    for name in ("crashes", "workers", "network", "databases_away", "shop", "long", "held_by_tests")
+    for name in (
+        *("crashes", "workers", "network", "databases_away", "shop", "flood", "long"),
+        "held_by_tests",
+    )
 ]
 """The modules with the faults."""
