@@ -336,15 +336,36 @@ for (const [what, look] of [
   });
 }
 
-test('a document of somebody of whom the server says no more tells nobody', async () => {
+test('a document of somebody of whom the server knows no more tells nobody, for good', async () => {
   const page = visit(knows({ em: EM }));
   await page.metaLoads();
-  page.answers[URL_OF_IT] = { status: 503 };
-  await page.tell('visibilitychange');
-  page.window.metapixel.track('Contact');
-  await settle();
+  for (const answer of [knows({}), knows({ em: EM })]) {
+    page.answers[URL_OF_IT] = answer;
+    await page.tell('visibilitychange');
+    page.window.metapixel.track('Contact');
+    await settle();
+  }
   assert.equal(page.firedNames.includes('Contact'), false);
 });
+
+for (const [what, answer] of Object.entries({ 'does not answer': hangs, 'cannot answer': { status: 429 } })) {
+  test(`where the server ${what} who it is now, nobody is told until it was asked again`, async () => {
+    const page = visit(knows({ em: EM }));
+    await page.metaLoads();
+    page.answers[URL_OF_IT] = answer;
+    await page.tell('visibilitychange');
+    page.window.metapixel.track('Contact');
+    await page.pass(300);
+    page.window.metapixel.track('Contact');
+    await settle();
+    assert.equal(page.firedNames.includes('Contact'), false);
+    page.answers[URL_OF_IT] = knows({ em: EM });
+    await page.tell('visibilitychange');
+    page.window.metapixel.track('Contact');
+    await settle();
+    assert.equal(page.firedNames.filter((name) => name === 'Contact').length, 1);
+  });
+}
 
 test('a document of nobody asks nobody when it is looked at again', async () => {
   const page = visit(knows({ em: EM }), { cookies: '' });

@@ -52,6 +52,68 @@ test('a grant is acted upon in a task of its own, which a denial may come before
   assert.deepEqual([page.scripts, page.postsTo(CONFIG.collect), page.beacons, page.window.fbq], [[], [], [], undefined]);
 });
 
+const CHANGES = {
+  'a withdrawal and a grant': (api) => [api.revoke, api.grant],
+  'a grant, a withdrawal and a grant': (api) => [api.grant, api.revoke, api.grant],
+};
+for (const [what, calls] of Object.entries(CHANGES)) {
+  for (const pause of [async () => {}, settle]) {
+    test(`${what}${pause === settle ? ', each in its time' : ' at once'}: the script of Meta is loaded, once`, async () => {
+      const page = new Page({ config: { provider: 'function' } });
+      for (const call of calls(page.window.metapixel)) {
+        call();
+        await pause();
+      }
+      await page.pass(0);
+      assert.equal(page.scripts.length, 1);
+      await page.metaLoads();
+      assert.equal(page.postsTo(CONFIG.collect).at(-1).pixel, 'loaded');
+    });
+  }
+}
+
+test('a yes on a page that began with a no, and with cookies of Meta, loads the script of Meta', async () => {
+  const page = asked('denied', { cookies: META, islands: [{ event: VIEW }] });
+  await settle();
+  page.consent.say('granted');
+  await page.metaLoads();
+  assert.deepEqual([page.scripts.length, page.firedNames], [1, ['PageView', 'ViewContent']]);
+});
+
+test('the answer to a withdrawal that comes after another yes deletes nothing', async () => {
+  const page = asked('granted', { cookies: META });
+  let answer;
+  page.answers[CONFIG.consent] = () => new Promise((resolve) => (answer = resolve));
+  await settle();
+  page.consent.say('denied');
+  await settle();
+  page.consent.say('granted');
+  await settle();
+  const before = page.jar.get('_fbp');
+  answer({ status: 204 });
+  await page.pass(0);
+  assert.equal(page.jar.get('_fbp'), before);
+});
+
+test('who became staff meanwhile is heard all the same, and tells nothing more', async () => {
+  const page = asked('granted', { islands: [{ event: VIEW }] });
+  await page.metaLoads();
+  page.jar.text = 'metapixel_off=; Path=/';
+  page.window.metapixel.track('Contact');
+  page.consent.say('denied');
+  await page.pass(5000);
+  assert.deepEqual(page.firedNames, ['PageView', 'ViewContent']);
+  assert.equal(page.postsTo(CONFIG.consent).length, 1);
+});
+
+test('who becomes staff before Meta is told loads no script', async () => {
+  const page = asked('unknown');
+  page.consent.say('granted');
+  page.jar.text = 'metapixel_off=; Path=/';
+  await page.pass(5000);
+  assert.deepEqual([page.scripts, page.postsTo(CONFIG.collect)], [[], []]);
+});
+
 test('a page that is left with the grant has told', async () => {
   const page = asked('unknown', { islands: [{ event: VIEW }] });
   page.consent.say('granted');

@@ -152,8 +152,29 @@ test('an event of a click that leaves the page goes with the page', async () => 
   await page.metaLoads();
   page.window.metapixel.track('Contact');
   await page.leave();
-  assert.deepEqual(page.beacons.map(({ body }) => body.events.map((event) => event.event_name)), [['Contact']]);
-  assert.equal(page.posts.length, 1);
+  assert.deepEqual(page.postsTo(CONFIG.collect)[1].events.map((event) => event.event_name), ['Contact']);
+  assert.deepEqual([page.posts[1].request.keepalive, page.beacons], [true, []]);
+});
+
+test("an event told by the page's own listener to its end is posted, where no task will follow", async () => {
+  const page = new Page();
+  await page.metaLoads();
+  page.window.addEventListener('pagehide', () => page.window.metapixel.track('Contact'));
+  page.windowListeners.dispatch('pagehide', {});
+  assert.equal(page.postsTo(CONFIG.collect).length, 2);
+});
+
+test('an event and a withdrawal in one task: after another grant the page view is not told again', async () => {
+  const page = new Page({ config: { provider: 'function' } });
+  page.window.metapixel.grant();
+  await page.metaLoads();
+  page.window.metapixel.track('Contact');
+  page.window.metapixel.revoke();
+  await settle();
+  page.window.metapixel.grant();
+  await page.pass(5000);
+  const told = page.postsTo(CONFIG.collect).flatMap(({ events }) => events.map((event) => event.event_name));
+  assert.deepEqual(told, ['PageView', 'Contact']);
 });
 
 test('an event of a page that is being prerendered waits until somebody looks', async () => {

@@ -9,7 +9,8 @@
  *   keeps(work): true if it is not known yet; work() is called after init.
  *   hears(word): a "revoke" before init drops what was kept, and a later "grant" begins anew.
  *   isStale(): true once whoever was named has signed out or withdrawn, or somebody else has signed in, while this very
- *     document was there. Until the next load the server alone tells, for init cannot be taken back.
+ *     document was there. Until the next load the server alone tells, for init cannot be taken back. True, too, where
+ *     the server could not say who it is when the document was looked at again: until it is looked at once more.
  */
 (() => {
   'use strict';
@@ -34,16 +35,22 @@
 
   const request = async (url) => {
     const answer = await fetch(url, { method: 'POST', body: '{}', mode: 'same-origin' });
-    return answer.status === 200 ? digestsOf(await answer.json()) : null;
+    if (answer.status !== 200) throw new Error(answer.status);
+    return digestsOf(await answer.json());
   };
+
+  const inTime = (url) =>
+    new Promise((resolve, reject) => {
+      setTimeout(reject, PATIENCE);
+      request(url).then(resolve, reject);
+    });
 
   const ask = ({ matching }) => {
     if (!matching || !isMarked()) return null;
     return new Promise((resolve) => {
       const giveUp = () => resolve(null);
-      setTimeout(giveUp, PATIENCE);
       addEventListener('pagehide', giveUp, { once: true }); // better told without than not at all
-      request(matching).then(resolve).catch(giveUp);
+      inTime(matching).then(resolve, giveUp);
     });
   };
 
@@ -80,14 +87,16 @@
   };
 
   let stale = false;
-  const isStale = () => (stale = stale || Boolean(named && !isMarked()));
+  let unsure = false; // the server did not say who it is now
+  const isStale = () => unsure || (stale = stale || Boolean(named && !isMarked()));
 
   // Somebody else may have signed in meanwhile, on another page.
   const askAgain = async () => {
+    unsure = false;
     if (!named || waiting || isStale()) return;
     const kept = (waiting = []);
-    const person = await request(address).catch(() => null);
-    stale = stale || JSON.stringify(person) !== named;
+    const person = await inTime(address).catch(() => (unsure = true));
+    stale = stale || (!unsure && JSON.stringify(person) !== named);
     if (waiting !== kept) return;
     waiting = null;
     kept.forEach((work) => work());

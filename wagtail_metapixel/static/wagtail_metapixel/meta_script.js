@@ -84,6 +84,7 @@
   const start = (config, settle) => {
     pixels = config.pixels.filter(({ events }) => !events || events.length);
     limited = config.ldu;
+    refused = false; // a no that came before
     if (!pixels.length) return settle('failed');
     if (config.data_layer) {
       handOver();

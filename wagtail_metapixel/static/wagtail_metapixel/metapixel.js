@@ -41,7 +41,7 @@
   const notify = (name, detail) =>
     listeners.forEach((one) => one.name === name && one.work(JSON.parse(JSON.stringify(detail))));
 
-  const cookies = () => safe(() => document.cookie)() || ''; // throws where storage is blocked
+  const cookies = () => safe(() => document.cookie)() || ''; // storage is blocked
 
   const has = (name) => RegExp('(^|; )' + name).test(cookies());
   const hasMeta = () => has('_fb[cp]=');
@@ -64,13 +64,13 @@
     const read = api.consent?.read();
     if (read === 'denied') return read;
     const answer = said || read || 'unknown';
-    return island?.provider === 'not_required' && answer !== 'denied' ? 'granted' : answer;
+    return answer !== 'denied' && island?.provider === 'not_required' ? 'granted' : answer;
   };
 
   // Another window may withdraw.
   const allowed = () => {
     if (state === 'granted' && consent() !== state) turn(() => {});
-    return state === 'granted';
+    return state === 'granted' && !isStaff();
   };
 
   // ---- Declare
@@ -114,9 +114,10 @@
 
   // ---- Hold: the one place that acts upon consent
   const turn = (fill) => {
-    if (!config || isStaff()) return;
+    if (!config) return;
     const before = become(consent());
     if (state !== 'denied') {
+      if (isStaff()) return;
       view(fill);
       return started ? release() : setTimeout(release); // its own task
     }
@@ -164,7 +165,7 @@
       tickets.forEach((ticket) => setTimeout(ask, 0, ticket, [2, 3, 5, 10]));
     }
     echo(echoes.splice(0));
-    setTimeout(send, pixel === 'unknown' && 2000);
+    pixel === 'unknown' ? setTimeout(send, 2000) : send();
   });
 
   // ---- Meta's script
@@ -248,7 +249,7 @@
     else if (answer.wait && wait) setTimeout(() => ask(ticket, later), wait * 1000);
   });
 
-  // ---- The page's own words
+  // ---- API
   const say = (answer) => {
     said = answer;
     scan();
@@ -268,7 +269,7 @@
     say(state);
     // The server finds waiting events by them.
     const heard = await choose('withdrawn', withdraw);
-    if (heard) api.cookies?.forget();
+    if (heard && state === 'denied') api.cookies?.forget();
   });
 
   const on = (name, callback) => {
@@ -281,7 +282,7 @@
   const start = safe(() => {
     island = JSON.parse(document.querySelector('script#metapixel-config').textContent);
     const { provider, collect, pixels, gpc } = island;
-    if (!provider || !collect || !pixels.length || isStaff()) return;
+    if (!provider || !collect || !pixels.length) return;
     if (navigator.globalPrivacyControl && gpc !== false) return;
     config = island;
     const look = () => {
