@@ -42,6 +42,12 @@ def texts_of_the_admin():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"_", "gettext"}:
                 yield ast.literal_eval(node.args[0])
+    for path in LOCALE.parent.rglob("templates/**/*.html"):
+        source = path.read_text(encoding="utf-8")
+        yield from re.findall(r'{% translate "(.+?)"', source)
+        for text in re.findall(r"{% blocktranslate[^%]* trimmed %}(.+?){% end", source, re.DOTALL):
+            lines = " ".join(line.strip() for line in text.strip().splitlines())
+            yield re.sub(r"{{ (\w+) }}", r"%(\1)s", lines)
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parts[-3])

@@ -243,6 +243,8 @@ class MetaPixelSettings(BaseSiteSetting, ClusterableModel):
     )
 
     class Meta:
+        # Beside Django's own four; admin/permissions.py says what each allows.
+        permissions = [("change_token_metapixelsettings", "Can change Meta Pixel access tokens")]
         verbose_name = _("Meta Pixel")
         verbose_name_plural = _("Meta Pixel settings")
 

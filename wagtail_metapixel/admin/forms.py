@@ -21,8 +21,10 @@ from wagtail.admin.panels import (
     ObjectList,
     TabbedInterface,
 )
+from wagtail.models import Site
 
 from wagtail_metapixel import catalogue, conf
+from wagtail_metapixel.admin.permissions import CHANGE_TOKEN, is_allowed
 from wagtail_metapixel.choices import USUAL_CATEGORIES, ConsentProvider, MatchingField
 from wagtail_metapixel.models import (
     ContentIdScheme,
@@ -65,7 +67,12 @@ class MatchingFieldsField(forms.MultipleChoiceField):
 
 
 class MetaPixelForm(WagtailAdminModelForm):
-    """A pixel with its token. The stored token never enters a page; a blank field keeps it."""
+    """A pixel with its token. The stored token never enters a page; a blank field keeps it.
+
+    ``for_user`` may change or remove a token only with that right on ``site``. Without, the field
+    stands there disabled, and what is posted for it counts for nothing; nor can the row be taken
+    away, or given another id, that holds one.
+    """
 
     access_token = forms.CharField(
         label=_("Access token"),
@@ -82,13 +89,16 @@ class MetaPixelForm(WagtailAdminModelForm):
         ),
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, site: Site | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.keeps_token = site is None or not is_allowed(self.for_user, CHANGE_TOKEN, site)
         field = self.fields["access_token"]
         pixel_id = self.instance.pixel_id
-        if pixel_id and conf.access_token(pixel_id):
-            field.disabled = self.fields["clear_access_token"].disabled = True
+        is_fixed = bool(pixel_id and conf.access_token(pixel_id))
+        if is_fixed:
             field.help_text = _("Fixed by the deployment; it cannot be changed here.")
+        elif self.keeps_token:
+            field.help_text = self._told_to_others()
         elif self.instance.access_token_encrypted:
             field.help_text = _(
                 "A token is stored, it ends in %(hint)s. Leave this blank to keep it."
@@ -97,8 +107,17 @@ class MetaPixelForm(WagtailAdminModelForm):
             field.help_text = _(
                 "From Events Manager > Settings > Conversions API. Not needed for browser only."
             )
+        if is_fixed or self.keeps_token:
+            field.disabled = self.fields["clear_access_token"].disabled = True
         if not self.instance.access_token_encrypted:
             del self.fields["clear_access_token"]  # there is nothing to remove
+        elif self.keeps_token:
+            self.fields["pixel_id"].disabled = True
+
+    def _told_to_others(self) -> Any:
+        if self.instance.access_token_encrypted:
+            return _("A token is stored. You have no right to change it, nor this pixel's id.")
+        return _("No token is stored, and you have no right to enter one.")
 
     def clean_pixel_id(self) -> str:
         """Accept an id with blanks around it."""
@@ -243,6 +262,21 @@ class PixelFormSet(BaseChildFormSet):
         """Say it beside the second one too."""
         return gettext("This pixel id is listed twice.")
 
+    def get_form_kwargs(self, index: int | None) -> dict[str, Any]:
+        """Tell each pixel's form whose right to its token counts: that on this site."""
+        kwargs: dict[str, Any] = super().get_form_kwargs(index)
+        return kwargs | {"site": self.instance.site}
+
+    def clean(self) -> None:
+        """Refuse to take away a pixel with a token that this user may not remove."""
+        super().clean()
+        if any(
+            form.keeps_token and form.instance.access_token_encrypted for form in self.deleted_forms
+        ):
+            raise forms.ValidationError(
+                gettext("You have no right to remove a pixel whose access token is stored.")
+            )
+
 
 class PixelsPanel(InlinePanel):
     """An inline panel whose rows are :class:`MetaPixelForm`."""
@@ -250,7 +284,9 @@ class PixelsPanel(InlinePanel):
     def get_form_options(self) -> dict[str, Any]:
         """Name the form: Wagtail builds a plain one otherwise, without our token field."""
         options: dict[str, Any] = super().get_form_options()
-        options["formsets"][self.relation_name].update(form=MetaPixelForm, formset=PixelFormSet)
+        options["formsets"][self.relation_name].update(
+            form=MetaPixelForm, formset=PixelFormSet, inherit_kwargs=["for_user"]
+        )
         return options
 
 
