@@ -93,10 +93,11 @@ def no_memory_of_other_tests():
     site_settings = importlib.import_module("wagtail_metapixel.site_settings")
     counters = importlib.import_module("wagtail_metapixel.counters")
     cache = importlib.import_module("django.core.cache").cache
-    for memory in (site_settings, counters, cache):
+    others = importlib.import_module("wagtail_metapixel.other_deployments")
+    for memory in (site_settings, counters, others, cache):
         memory.clear()
     yield
-    for memory in (site_settings, counters):
+    for memory in (site_settings, counters, others):
         memory.clear()
 
 

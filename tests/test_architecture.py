@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: list[set[str]] = [
     {
         "exceptions", "catalogue", "currencies", "meta_errors", "findings", "signals", "digests",
-        "choices",
+        "choices", "access_tokens", "other_deployments",
     },
     {"parameters", "match_keys", "savepoints", "redaction", "csp"},
     {

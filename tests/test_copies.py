@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
-from django.db import connection, connections
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection, connections
 from django.utils import timezone
 
 from tests.factories import OutboxEventFactory
@@ -61,7 +62,7 @@ def test_a_deliverer_that_comes_back_soon_holds_nothing():
 def test_what_waits_in_a_copy_is_held_and_what_comes_later_is_not(changed, why, caplog):
     held = OutboxEventFactory(recorded_at=timezone.now() - timedelta(hours=50))
     known(**changed)
-    new = OutboxEventFactory(recorded_at=timezone.now() + MINUTE)
+    new = OutboxEventFactory(recorded_at=timezone.now() + 10 * MINUTE)
     assert (look(), claimed()) == (1, [new.pk])
     held.refresh_from_db()
     assert (held.state, held.reason, held.due_at) == (State.PENDING, copies.HELD, held.deadline)
@@ -72,11 +73,62 @@ def test_what_waits_in_a_copy_is_held_and_what_comes_later_is_not(changed, why, 
     assert look() == 0  # it is said once
 
 
-def test_what_was_recorded_after_the_last_deliverer_leaves():
-    known(fingerprint="another", seen_at=timezone.now() - MINUTE)
+def test_what_was_recorded_long_after_the_last_deliverer_leaves():
+    known(fingerprint="another", seen_at=timezone.now() - 10 * MINUTE)
     row = OutboxEventFactory()
     assert (look(), claimed()) == (0, [row.pk])
     assert Delivery.objects.get().held_since is None
+
+
+def test_what_the_original_may_have_sent_until_its_next_note_is_held():
+    days_ago = timezone.now() - timedelta(days=3)
+    OutboxEventFactory(recorded_at=days_ago + timedelta(seconds=copies.LOOK_SECONDS))
+    known(fingerprint="another", seen_at=days_ago)
+    assert (look(), claimed()) == (1, [])
+
+
+@pytest.mark.parametrize("days", [14 * 365, -50 * 365], ids=["2040", "1970s"])
+def test_the_clock_of_a_worker_holds_nothing(monkeypatch, days):
+    row = OutboxEventFactory(recorded_at=timezone.now() - 10 * MINUTE)
+    known()
+    off = timedelta(days=days)
+    now, clock = timezone.now, time.time
+    with monkeypatch.context() as patched:
+        patched.setattr("django.utils.timezone.now", lambda: now() + off)
+        patched.setattr("time.time", lambda: clock() + off.total_seconds())
+        assert look() == 0
+    assert claimed() == [row.pk]
+
+
+def test_a_database_that_says_less_of_itself_for_a_while_is_no_other_one(monkeypatch):
+    row = OutboxEventFactory(recorded_at=timezone.now() - 10 * MINUTE)
+    full = copies.fingerprint(USING)
+    for says in ("kind 1 2 3", "kind", "kind 1 2 3"):
+        monkeypatch.setattr(copies, "fingerprint", lambda _using, says=says: says)
+        if says == "kind" or not Delivery.objects.exists():
+            known()
+        assert look() == 0
+        assert Delivery.objects.get().fingerprint == "kind 1 2 3"
+    monkeypatch.setattr(copies, "fingerprint", lambda _using: full)
+    assert claimed() == [row.pk]
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_database_that_does_not_answer_is_no_other_one(monkeypatch, error):
+    row = OutboxEventFactory(recorded_at=timezone.now() - 10 * MINUTE)
+    known()
+
+    def away(_using):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copies, "fingerprint", away)
+        with pytest.raises(error):
+            look()
+    # Not in a minute: nothing was seen.
+    assert copies.look(using=USING) == 0
+    assert Delivery.objects.get().fingerprint == copies.fingerprint(USING)
+    assert claimed() == [row.pk]
 
 
 def test_a_person_lets_it_leave_after_all():
@@ -133,6 +185,22 @@ def test_a_process_looks_once_a_minute(django_assert_num_queries, monkeypatch):
     Delivery.objects.all().delete()
     copies.look(using=USING)
     assert Delivery.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "silence"), [(OperationalError, True), (ProgrammingError, False)]
+)
+def test_a_postgresql_that_is_cut_off_is_no_other_one(monkeypatch, error, silence):
+    def cut(**_options):
+        raise error
+
+    monkeypatch.setattr(connections[USING], "vendor", "postgresql")
+    monkeypatch.setattr(copies.transaction, "atomic", cut)
+    if silence:
+        with pytest.raises(error):
+            copies.fingerprint(USING)
+    else:
+        assert copies.fingerprint(USING) == "postgresql"
 
 
 def test_a_database_is_known_again():

@@ -45,9 +45,26 @@ def test_resumed_dataset_sends_everything_at_once():
 
 def test_failures_in_a_row_are_counted_until_something_is_accepted():
     assert datasets.failures(PIXEL_ID, using=USING) == 0
-    datasets.pause(PIXEL_ID, 1, "down", using=USING)
-    datasets.pause(PIXEL_ID, 1, "down", using=USING)
+    datasets.pause(PIXEL_ID, -1, "down", using=USING)
+    datasets.pause(PIXEL_ID, -1, "down", using=USING)
     assert datasets.failures(PIXEL_ID, using=USING) == 2
     datasets.resume(PIXEL_ID, using=USING, accepted=True)
     assert datasets.failures(PIXEL_ID, using=USING) == 0
     assert Dataset.objects.get().last_accepted_at is not None
+
+
+@pytest.mark.parametrize("shorten", [datasets.pause, datasets.rest])
+def test_a_pause_is_never_shortened_by_another_worker(shorten):
+    datasets.pause(PIXEL_ID, 600, "Meta error 4", using=USING)
+    until = Dataset.objects.get().paused_until
+    shorten(PIXEL_ID, 2, "down", using=USING)
+    dataset = Dataset.objects.get()
+    assert (dataset.paused_until, dataset.pause_reason) == (until, "Meta error 4")
+
+
+def test_an_accepted_event_ends_no_pause_that_still_lasts():
+    datasets.pause(PIXEL_ID, 600, "Meta error 4", using=USING)
+    datasets.resume(PIXEL_ID, using=USING, accepted=True)
+    dataset = Dataset.objects.get()
+    assert dataset.paused_until is not None
+    assert (dataset.probing, dataset.last_accepted_at is None) == (True, False)

@@ -20,9 +20,11 @@ from wagtail_metapixel import (
     datasets,
     delivery,
     graph_api,
+    other_deployments,
     signals,
 )
 from wagtail_metapixel.delivery import Backoff, deliver_due
+from wagtail_metapixel.drivers import draining
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import Dataset, OutboxEvent, SentKey, State, Twin, Withdrawal
 from wagtail_metapixel.sandbox.server import SandboxServer
@@ -301,10 +303,10 @@ def test_pixel_without_a_token_waits_and_says_so(sandbox, settings):
 def test_after_a_pause_one_row_proves_the_pixel_before_the_others_follow(sandbox):
     rows = OutboxEventFactory.create_batch(5)
     datasets.pause(PIXEL_ID, -1, "token", using="default")
-    summary = deliver_due()
-    assert (summary.claimed, summary.released) == (5, 4)
-    assert [sent_ids(request) for request in sandbox.requests] == [[rows[0].event_id]]
-    assert dict(deliver_due().by_state) == {"sent": 4}
+    assert dict(deliver_due().by_state) == {"sent": 5}
+    requests = [sent_ids(request) for request in sandbox.requests]
+    assert [len(ids) for ids in requests] == [1, 4]
+    assert {each for ids in requests for each in ids} == {row.event_id for row in rows}
 
 
 def test_probe_that_fails_pauses_again(sandbox):
@@ -316,7 +318,136 @@ def test_probe_that_fails_pauses_again(sandbox):
     assert set(OutboxEvent.objects.values_list("state", "attempts")) == {("pending", 0)}
 
 
+def refusing(monkeypatch, event_id, answer):
+    """Let a Meta take all requests but those with one event; returns how many events each had."""
+    counts = []
+
+    def post_events(_pixel_id, _token, body, *, count):
+        counts.append(count)
+        accepted = Answer(kind=Kind.ACCEPTED, events_received=count)
+        return answer if event_id.encode() in body else accepted
+
+    monkeypatch.setattr(graph_api, "post_events", post_events)
+    return counts
+
+
+CULPRITS = {
+    "an error of Meta's": Answer(kind=Kind.UNKNOWN, message="HTTP 500", code=1),
+    "a passing one": Answer(kind=Kind.TRANSIENT, message="Meta error 1", code=1),
+    "a parameter": Answer(kind=Kind.ACCESS, message="Meta error 100", code=100),
+    "too large": Answer(kind=Kind.ACCESS, message="HTTP 413"),
+}
+
+
+@pytest.mark.parametrize("answer", CULPRITS.values(), ids=CULPRITS)
+@pytest.mark.parametrize("at", [0, 7, 20])
+def test_an_event_that_meta_never_takes_keeps_no_neighbour(monkeypatch, answer, at):
+    pixel = PixelFactory()
+    rows = OutboxEventFactory.create_batch(21, pixel_id=pixel.pixel_id)
+    counts = refusing(monkeypatch, rows[at].event_id, answer)
+    for _ in range(4):
+        deliver_due()
+        an_hour_later()
+    assert states().count(State.SENT) == 20
+    culprit = OutboxEvent.objects.get(pk=rows[at].pk)
+    assert (culprit.state, culprit.reason) == (State.PENDING, answer.message)
+    assert culprit.attempts >= 1
+    assert len(counts) < 25
+
+
+def test_whoever_failed_before_goes_after_the_others_and_does_not_charge_them(monkeypatch):
+    PixelFactory()
+    culprit = OutboxEventFactory(attempts=2, rank=0)
+    rows = OutboxEventFactory.create_batch(10)
+    counts = refusing(monkeypatch, culprit.event_id, CULPRITS["an error of Meta's"])
+    deliver_due()
+    assert counts == [10, 1]
+    found = OutboxEvent.objects.filter(pk__in=[row.pk for row in rows])
+    assert set(found.values_list("state", "attempts", "first_unknown_at")) == {("sent", 0, None)}
+    assert not Dataset.objects.get().probing
+
+
+def test_a_fault_of_metas_own_in_the_middle_is_not_taken_for_one_of_each_event(monkeypatch):
+    PixelFactory()
+    OutboxEventFactory.create_batch(200, attempts=1)
+    OutboxEventFactory.create_batch(10)
+    counts = []
+
+    def post_events(_pixel_id, _token, _body, *, count):
+        counts.append(count)
+        if len(counts) == 1:
+            return Answer(kind=Kind.ACCEPTED, events_received=count)
+        return CULPRITS["an error of Meta's"]
+
+    monkeypatch.setattr(graph_api, "post_events", post_events)
+    deliver_due()
+    assert len(counts) <= 2 + delivery.SUSPICIONS_MAX
+    assert Dataset.objects.get().probing
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(kind=Kind.ACCESS, message="Meta error 190", code=190),
+        Answer(kind=Kind.ACCESS, message="Meta error 100/33", code=100, subcode=33),
+        Answer(kind=Kind.UNKNOWN, message="ReadTimeout while sending", was_answered=False),
+    ],
+    ids=["the token", "the pixel", "no answer"],
+)
+def test_what_is_no_events_fault_is_not_looked_for_in_events(monkeypatch, answer):
+    PixelFactory()
+    OutboxEventFactory.create_batch(8, attempts=1)
+    fresh = OutboxEventFactory()
+    counts = []
+
+    def post_events(_pixel_id, _token, body, *, count):
+        counts.append(count)
+        accepted = Answer(kind=Kind.ACCEPTED, events_received=count)
+        return accepted if fresh.event_id.encode() in body else answer
+
+    monkeypatch.setattr(graph_api, "post_events", post_events)
+    deliver_due()
+    assert counts == [1, 8]
+    assert Dataset.objects.get().probing
+
+
 # Throttled
+
+
+def test_a_pixel_that_is_paused_meanwhile_is_asked_nothing_more(monkeypatch):
+    PixelFactory()
+    OutboxEventFactory(rank=0)
+    OutboxEventFactory(test_event_code="TEST1")
+    slow = Answer(kind=Kind.THROTTLED, message="Meta error 4", code=4, wait_seconds=600)
+    asked = []
+
+    def post_events(*_args, **_options):
+        asked.append(1)
+        return slow
+
+    monkeypatch.setattr(graph_api, "post_events", post_events)
+    deliver_due()
+    assert len(asked) == 1
+    assert dataset().paused_until > timezone.now() + timedelta(minutes=9)
+
+
+def test_an_answer_that_was_under_way_ends_no_pause_that_another_worker_was_told_of(monkeypatch):
+    PixelFactory()
+    OutboxEventFactory.create_batch(2)
+    slow = Answer(kind=Kind.THROTTLED, message="Meta error 4", code=4, wait_seconds=600)
+    calls = []
+
+    def post_events(*_args, **_options):
+        calls.append(1)
+        if len(calls) == 1:
+            deliver_due()  # another worker, while this request is under way
+            return Answer(kind=Kind.ACCEPTED, events_received=1)
+        return slow
+
+    monkeypatch.setattr(graph_api, "post_events", post_events)
+    deliver_due(limit=1)
+    assert dataset().paused_until > timezone.now() + timedelta(minutes=9)
+    assert dataset().last_accepted_at is not None
 
 
 def test_pixel_near_its_limit_rests_without_a_probe(sandbox, monkeypatch):
@@ -492,6 +623,30 @@ def close_the_host(pixel, _settings):
 
 def delete_the_site(pixel, _settings):
     pixel.settings.site.delete()
+
+
+def test_two_deployments_on_one_database_leave_each_others_events_alone(sandbox, settings):
+    row = OutboxEventFactory()
+    settings.ALLOWED_HOSTS = ["other.example"]
+    assert deliver_due().closed == {row.pixel_id: OutboxEvent.objects.get().reason}
+    assert "does not serve testserver" in OutboxEvent.objects.get().reason
+    for _ in range(2):
+        assert deliver_due().claimed == 0
+    assert draining.waiting(using="default") == {}
+    # The other one is another process.
+    other_deployments.clear()
+    settings.ALLOWED_HOSTS = ["testserver"]
+    assert dict(deliver_due().by_state) == {"sent": 1}
+
+
+def test_events_of_a_host_that_nobody_serves_expire_all_the_same(sandbox, settings, monkeypatch):
+    OutboxEventFactory(expires_at=timezone.now() + timedelta(hours=1))
+    settings.ALLOWED_HOSTS = ["other.example"]
+    deliver_due()
+    OutboxEvent.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    clock = time.monotonic() + other_deployments.FORGET_SECONDS + 1
+    monkeypatch.setattr(other_deployments.time, "monotonic", lambda: clock)
+    assert dict(deliver_due().by_state) == {"expired": 1}
 
 
 def copy_to_a_laptop(_pixel, settings):

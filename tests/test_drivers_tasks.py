@@ -119,6 +119,18 @@ def test_a_task_hands_on_what_it_leaves(monkeypatch, due, pending, asked):
     assert "".join(handed) == asked
 
 
+def test_a_task_that_made_room_asks_for_no_other_at_once(monkeypatch):
+    """It would be the next to make room; those who send hand on."""
+    monkeypatch.setattr(draining, "take_turn", lambda using: None)
+    monkeypatch.setattr(draining, "waiting", lambda using: {PIXEL_ID: 1})
+    monkeypatch.setattr(draining, "something_pending", lambda using: True)
+    monkeypatch.setattr(tasks, "publish", lambda: pytest.fail("at once"))
+    later = []
+    monkeypatch.setattr(tasks._of_this_process, "follow_up", lambda: later.append(1))
+    assert tasks.deliver.call() == {}
+    assert later == [1]
+
+
 # A real worker of django-tasks-db
 
 SITE = """

@@ -18,6 +18,7 @@ from django.views.debug import ExceptionReporter
 
 from tests.factories import PIXEL_ID, TOKEN
 from wagtail_metapixel import exchange, graph_api, payloads
+from wagtail_metapixel.access_tokens import AccessToken
 from wagtail_metapixel.graph_api import Kind
 from wagtail_metapixel.sandbox.server import SandboxServer
 
@@ -112,7 +113,7 @@ def post(settings):
     def send(*answers, body=BODY, **options):
         with Script(*answers) as server:
             settings.WAGTAIL_METAPIXEL = {"SANDBOX": server.url, **options}
-            answer = graph_api.post_events(PIXEL_ID, TOKEN, body, count=1)
+            answer = graph_api.post_events(PIXEL_ID, AccessToken(TOKEN), body, count=1)
         return answer, server
 
     return send
@@ -129,7 +130,7 @@ def sandbox(settings):
 
 
 def test_events_arrive_and_are_acknowledged(sandbox):
-    answer = graph_api.post_events(PIXEL_ID, TOKEN, BODY, count=1)
+    answer = graph_api.post_events(PIXEL_ID, AccessToken(TOKEN), BODY, count=1)
     assert (answer.kind, answer.events_received, answer.message) == (Kind.ACCEPTED, 1, "")
     assert answer.trace_id
     assert [event["event_name"] for event in sandbox.events()] == ["Lead"]
@@ -150,13 +151,15 @@ def test_token_travels_in_the_header_and_nowhere_else(post):
 
 def test_one_connection_serves_many_requests(sandbox):
     for _ in range(3):
-        graph_api.post_events(PIXEL_ID, TOKEN, BODY, count=1)
+        graph_api.post_events(PIXEL_ID, AccessToken(TOKEN), BODY, count=1)
     assert len({request.client for request in sandbox.requests}) == 1
 
 
 def test_closed_connection_is_made_anew(sandbox):
     for _ in range(2):
-        assert graph_api.post_events(PIXEL_ID, TOKEN, BODY, count=1).kind is Kind.ACCEPTED
+        assert (
+            graph_api.post_events(PIXEL_ID, AccessToken(TOKEN), BODY, count=1).kind is Kind.ACCEPTED
+        )
         graph_api.close()
     assert len({request.client for request in sandbox.requests}) == 2
 
@@ -262,13 +265,13 @@ def test_connection_that_was_never_made_carried_nothing(settings):
     with socket.socket() as deaf:  # bound and not listening, so that nobody else may
         deaf.bind(("127.0.0.1", 0))
         settings.WAGTAIL_METAPIXEL = {"SANDBOX": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
-        answer = graph_api.post_events(PIXEL_ID, TOKEN, BODY, count=1)
+        answer = graph_api.post_events(PIXEL_ID, AccessToken(TOKEN), BODY, count=1)
     assert answer.kind is Kind.TRANSIENT
 
 
 def test_certificate_that_cannot_be_verified_carried_nothing(settings, tls_server):
     settings.WAGTAIL_METAPIXEL = {"SANDBOX": tls_server}
-    answer = graph_api.post_events(PIXEL_ID, TOKEN, BODY, count=1)
+    answer = graph_api.post_events(PIXEL_ID, AccessToken(TOKEN), BODY, count=1)
     assert answer.kind is Kind.TRANSIENT
 
 
@@ -484,9 +487,9 @@ def test_only_throttling_names_a_time():
 
 
 def test_pixel_that_can_be_read_answers(sandbox):
-    assert graph_api.get_pixel(PIXEL_ID, TOKEN).kind is Kind.ACCEPTED
+    assert graph_api.get_pixel(PIXEL_ID, AccessToken(TOKEN)).kind is Kind.ACCEPTED
 
 
 def test_pixel_that_cannot_be_read_says_why(sandbox):
-    answer = graph_api.get_pixel(PIXEL_ID, "wrong")
+    answer = graph_api.get_pixel(PIXEL_ID, AccessToken("wrong"))
     assert (answer.kind, answer.code) == (Kind.ACCESS, 190)

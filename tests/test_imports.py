@@ -99,14 +99,14 @@ def test_first_request_to_meta_brings_the_http_client():
 django.setup()
 {RENDER}
 from django.conf import settings
-from wagtail_metapixel import graph_api
+from wagtail_metapixel import access_tokens, graph_api
 from wagtail_metapixel.sandbox.server import SandboxServer
 
 name = "wagtail_metapixel.exchange"
 before = name in sys.modules
 with SandboxServer(pixels={{"1": "token"}}) as sandbox:
     settings.WAGTAIL_METAPIXEL = {{"SANDBOX": sandbox.url}}
-    graph_api.get_pixel("1", "token")
+    graph_api.get_pixel("1", access_tokens.AccessToken("token"))
 print(json.dumps([before, name in sys.modules]))
 """
     )

@@ -30,7 +30,7 @@ from wagtail_metapixel.drivers import draining
 from wagtail_metapixel.management.commands import metapixel_deliver
 from wagtail_metapixel.management.commands.metapixel_deliver import Command, Work
 from wagtail_metapixel.management.progress import Progress
-from wagtail_metapixel.models import Counter, OutboxEvent, State
+from wagtail_metapixel.models import Counter, MetaPixel, OutboxEvent, State
 from wagtail_metapixel.sandbox.server import SandboxServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,6 +120,44 @@ def test_once_after_a_pause_proves_the_pixel_and_then_sends_the_rest(sandbox):
     datasets.pause(PIXEL_ID, -1, "token", using="default")
     assert deliver("--once")[1] == 0
     assert set(states()) == {State.SENT}
+
+
+@pytest.mark.django_db
+def test_once_sends_what_waits_behind_a_pixel_that_is_switched_off(sandbox):
+    OutboxEventFactory.create_batch(6, rank=0)
+    MetaPixel.objects.update(active=False)
+    OutboxEventFactory.create_batch(3, pixel_id=OTHER_PIXEL)
+    text, status = deliver("--once", "--batch", "2")
+    assert states() == [State.PENDING] * 6 + [State.SENT] * 3
+    assert status == 3
+    assert f"{PIXEL_ID}: events wait: The pixel is switched off" in text
+
+
+@pytest.mark.django_db
+def test_once_says_that_the_database_is_away_where_a_pixel_was_named(monkeypatch):
+    def away(*_args, **_options):
+        raise OperationalError
+
+    monkeypatch.setattr(draining, "is_known", away)
+    text, status = deliver("--once", "--pixel", PIXEL_ID)
+    assert status == 1
+    assert "The database does not answer (OperationalError)." in text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("mode", ["--once", "--watch"])
+@pytest.mark.parametrize(
+    "setting", [{"ENCRYPTION_KEYS": ["no key"]}, {"REQUEST_TIMEOUT": 31}], ids=str
+)
+def test_what_no_pixel_could_be_sent_with_is_said_before_anything_is_claimed(
+    settings, setting, mode
+):
+    OutboxEventFactory()
+    settings.WAGTAIL_METAPIXEL = setting
+    text, status = deliver(mode)
+    assert status == 2
+    assert next(iter(setting)) in text
+    assert OutboxEvent.objects.get().lease_token is None
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Concat, Now, Right
 from django.utils import timezone
 
-from wagtail_metapixel import database_time, datasets
+from wagtail_metapixel import database_time, datasets, other_deployments
 from wagtail_metapixel.database_lists import Among, Chosen, among
 from wagtail_metapixel.database_time import Seconds, from_now
 from wagtail_metapixel.database_updates import updated
@@ -53,6 +53,7 @@ class Claimed(NamedTuple):
     digests: str
     consent_proof: str
     rank: int
+    attempts: int
     deadline: float
     """The nearer one of both, in seconds since 1970."""
     first_unknown_at: float | None
@@ -95,7 +96,7 @@ def claim(
 def _pixels_with_due_rows(using: str, only: Collection[str]) -> list[str]:
     """Return the pixels that are not paused and have rows that are due, best ranked first."""
     resting = datasets.paused(using=using)
-    due = _due(using)
+    due = of_this_deployment(_due(using))
     if only:
         due = due.filter(pixel_id__in=only)
     found = [
@@ -120,6 +121,12 @@ def first_of_each_pixel(
         yield found[0]
 
 
+def of_this_deployment(rows: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
+    """Leave out the rows of hosts that another deployment serves."""
+    others = other_deployments.hosts()
+    return rows.exclude(host__in=others) if others else rows
+
+
 def _take_from(
     pixels: Iterable[str],
     token: uuid.UUID,
@@ -133,7 +140,7 @@ def _take_from(
     for pixel_id in pixels:
         if len(taken) == limit:
             break
-        due = _due(using).filter(pixel_id=pixel_id).order_by(*order)
+        due = of_this_deployment(_due(using)).filter(pixel_id=pixel_id).order_by(*order)
         taken += _take(due, token, limit - len(taken), using, lease)
     return taken
 

@@ -17,12 +17,15 @@ from django.conf import settings
 from django.http.request import validate_host
 from django.utils.module_loading import import_string
 
+from wagtail_metapixel.access_tokens import is_well_formed
 from wagtail_metapixel.exceptions import ConfigurationError
 
 SETTING = "WAGTAIL_METAPIXEL"
 TOKEN_ENVIRONMENT_PREFIX = "METAPIXEL_ACCESS_TOKEN_"
 DRIVERS = ("thread", "worker", "tasks", "celery")
 
+SECONDS_MAX: Mapping[str, int] = {"REQUEST_TIMEOUT": 30, "POLL_INTERVAL": 600}
+"""A request has to end well before the lease of its rows: another worker would send them again."""
 KEYS_DAYS_MIN = 63
 DAYS_MAX = 36_500
 
@@ -90,7 +93,13 @@ def access_token(pixel_id: str) -> str:
     fixed = access_tokens().get(pixel_id) or os.environ.get(
         f"{TOKEN_ENVIRONMENT_PREFIX}{pixel_id}", ""
     )
-    return str(fixed).strip()
+    token = str(fixed).strip()
+    if token and not is_well_formed(token):
+        raise ConfigurationError(
+            f"The access token of pixel {pixel_id} in the deployment's settings is not one line of "
+            "letters and digits: copy it again, without blanks or quotes."
+        )
+    return token
 
 
 def access_tokens() -> Mapping[str, str]:
@@ -296,8 +305,10 @@ def retention() -> Mapping[str, int]:
 
 
 def seconds(name: str) -> float:
-    """Return the positive number of seconds set for ``name``."""
-    value = get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 600:
-        raise ConfigurationError(f'{SETTING}["{name}"] has to be a number of seconds above 0.')
+    """Return the number of seconds set for ``name``: above 0, and no more than it may be."""
+    value, most = get(name), SECONDS_MAX[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
+        raise ConfigurationError(
+            f'{SETTING}["{name}"] has to be a number of seconds above 0, {most} at most.'
+        )
     return float(value)

@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.core.cache import cache
-from django.db import Error, connections, transaction
+from django.db import NotSupportedError, ProgrammingError, connections, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
+from wagtail_metapixel import database_time
 from wagtail_metapixel.models import Delivery, OutboxEvent, State
 
 logger = logging.getLogger("wagtail_metapixel")
@@ -30,6 +30,8 @@ LONGEST_ABSENCE = timedelta(hours=47)
 """As long as Meta drops what it has had already; a backup that is younger does no harm."""
 TOLERANCE = timedelta(minutes=5)
 """By how much the cache may be ahead of the database without one of them being older."""
+UNSEEN = timedelta(seconds=LOOK_SECONDS) + TOLERANCE
+"""How long after a deliverer was last noted here it may still have sent what was recorded."""
 HELD = "Held back: it may have been sent before this database was copied or restored."
 
 _looked_at: dict[str, float] = {}
@@ -40,18 +42,22 @@ def look(*, using: str) -> int:
 
     Looks once a minute in each process; what is held leaves by :func:`release` alone, or expires.
     """
-    now = time.monotonic()
-    if now - _looked_at.get(using, -LOOK_SECONDS) < LOOK_SECONDS:
+    started = time.monotonic()
+    if started - _looked_at.get(using, -LOOK_SECONDS) < LOOK_SECONDS:
         return 0
-    _looked_at[using] = now
     here = fingerprint(using)
+    # The database's clock: that of a worker may be wrong by years.
+    now = database_time.now(using)
     known, is_new = Delivery.objects.using(using).get_or_create(
-        pk=1, defaults={"fingerprint": here}
+        pk=1, defaults={"fingerprint": here, "seen_at": now}
     )
-    why = "" if is_new else _why_not_ours(known, here)
-    held = _hold(known, here, why, using) if why else 0
-    Delivery.objects.using(using).filter(pk=1).update(fingerprint=here, seen_at=timezone.now())
-    _tell_the_cache(here)
+    if _says_less(here, known.fingerprint):
+        here = known.fingerprint
+    why = "" if is_new else _why_not_ours(known, here, now)
+    held = _hold(known, here, why, now, using) if why else 0
+    Delivery.objects.using(using).filter(pk=1).update(fingerprint=here, seen_at=now)
+    _tell_the_cache(here, now)
+    _looked_at[using] = started
     return held
 
 
@@ -69,7 +75,10 @@ def held(*, using: str) -> int:
 
 
 def fingerprint(using: str) -> str:
-    """Return what tells this database from a copy of it, as far as it says."""
+    """Return what tells this database from a copy of it, as far as it says.
+
+    Raises the database's error where it does not answer: silence is no other database.
+    """
     connection = connections[using]
     if connection.vendor == "postgresql":
         return _of_postgresql(using)
@@ -89,14 +98,19 @@ def _of_postgresql(using: str) -> str:
                 [connections[using].ops.quote_name(table)],
             )
             return "postgresql " + " ".join(map(str, cursor.fetchone()))
-    except Error:  # a server that does not tell
+    except (ProgrammingError, NotSupportedError):  # a server that does not tell
         return "postgresql"
 
 
-def _why_not_ours(known: Delivery, here: str) -> str:
-    if known.fingerprint != here:
+def _says_less(here: str, known: str) -> bool:
+    """Tell whether a database names its kind alone now, and said more of itself before."""
+    return " " not in here and known.startswith(f"{here} ")
+
+
+def _why_not_ours(known: Delivery, here: str, now: datetime) -> str:
+    if known.fingerprint != here and not _says_less(known.fingerprint, here):
         return "The outbox was copied or restored: the database is another one than before."
-    if timezone.now() - known.seen_at > LONGEST_ABSENCE:
+    if now - known.seen_at > LONGEST_ABSENCE:
         return f"Nobody has delivered from this database since {known.seen_at:%Y-%m-%d %H:%M} UTC."
     seen = _seen_by_the_cache(known)
     if seen and seen - known.seen_at > TOLERANCE:
@@ -104,16 +118,16 @@ def _why_not_ours(known: Delivery, here: str) -> str:
     return ""
 
 
-def _hold(known: Delivery, here: str, why: str, using: str) -> int:
+def _hold(known: Delivery, here: str, why: str, now: datetime, using: str) -> int:
     with transaction.atomic(using=using):
         # Whoever notes it first holds; the others find it noted.
         noted = Delivery.objects.using(using).filter(
             pk=1, fingerprint=known.fingerprint, seen_at=known.seen_at
         )
-        if not noted.update(fingerprint=here, seen_at=timezone.now()):
+        if not noted.update(fingerprint=here, seen_at=now):
             return 0
         waiting = OutboxEvent.objects.using(using).filter(
-            state=State.PENDING, recorded_at__lte=known.seen_at
+            state=State.PENDING, recorded_at__lte=known.seen_at + UNSEEN
         )
         # Due again at its deadline, so that it expires like any other.
         count = waiting.update(due_at=F("deadline"), reason=HELD)
@@ -138,9 +152,9 @@ def _seen_by_the_cache(known: Delivery) -> datetime | None:
         return None
 
 
-def _tell_the_cache(here: str) -> None:
+def _tell_the_cache(here: str, now: datetime) -> None:
     with contextlib.suppress(Exception):
-        cache.set(_cache_key(here), timezone.now().timestamp(), timeout=None)
+        cache.set(_cache_key(here), now.timestamp(), timeout=None)
 
 
 def _cache_key(here: str) -> str:

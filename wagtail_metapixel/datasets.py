@@ -16,23 +16,25 @@ from wagtail_metapixel.models import Dataset
 def pause(pixel_id: str, seconds: float, reason: str, *, using: str) -> None:
     """Stop sending to one dataset for ``seconds``. Shared by all workers through the database."""
     Dataset.objects.using(using).get_or_create(pixel_id=pixel_id)
-    Dataset.objects.using(using).filter(pixel_id=pixel_id).update(
-        paused_until=from_now(timedelta(seconds=seconds)),
-        pause_reason=reason[:500],
-        probing=True,
-        failures=F("failures") + 1,
-    )
+    dataset = Dataset.objects.using(using).filter(pixel_id=pixel_id)
+    dataset.update(probing=True, failures=F("failures") + 1)
+    # Another worker may have been told to wait longer.
+    end = from_now(timedelta(seconds=seconds))
+    dataset.exclude(paused_until__gt=end).update(paused_until=end, pause_reason=reason[:500])
 
 
 def rest(pixel_id: str, seconds: float, reason: str, *, using: str) -> None:
     """Send nothing to one dataset for ``seconds``, although all is well with it."""
-    Dataset.objects.using(using).filter(pixel_id=pixel_id).update(
-        paused_until=from_now(timedelta(seconds=seconds)), pause_reason=reason[:500]
-    )
+    end = from_now(timedelta(seconds=seconds))
+    dataset = Dataset.objects.using(using).filter(pixel_id=pixel_id)
+    dataset.exclude(paused_until__gt=end).update(paused_until=end, pause_reason=reason[:500])
 
 
 def resume(pixel_id: str, *, using: str, accepted: bool = False) -> None:
-    """Let a dataset send again: it accepted an event, or its settings were saved."""
+    """Let a dataset send again: it accepted an event, or its settings were saved.
+
+    An event that was accepted ends no pause that another worker was told of meanwhile.
+    """
     values: dict[str, Any] = {
         "paused_until": None,
         "pause_reason": "",
@@ -41,8 +43,11 @@ def resume(pixel_id: str, *, using: str, accepted: bool = False) -> None:
     }
     if accepted:
         Dataset.objects.using(using).get_or_create(pixel_id=pixel_id)
-        values["last_accepted_at"] = Now()
-    Dataset.objects.using(using).filter(pixel_id=pixel_id).update(**values)
+        dataset = Dataset.objects.using(using).filter(pixel_id=pixel_id)
+        dataset.update(last_accepted_at=Now())
+        dataset.exclude(paused_until__gt=Now()).update(**values)
+    else:
+        Dataset.objects.using(using).filter(pixel_id=pixel_id).update(**values)
 
 
 def paused(*, using: str) -> set[str]:

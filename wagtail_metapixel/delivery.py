@@ -7,6 +7,7 @@ pending, or leased until a moment that passes, or in a final state.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
+from django.db import Error
+
 from wagtail_metapixel import (
     claims,
     conf,
@@ -25,13 +28,16 @@ from wagtail_metapixel import (
     database_time,
     datasets,
     graph_api,
+    other_deployments,
     outbox,
     payloads,
     signals,
     site_settings,
 )
+from wagtail_metapixel.access_tokens import AccessToken
 from wagtail_metapixel.catalogue import MAX_EVENTS_PER_REQUEST
 from wagtail_metapixel.claims import Claimed
+from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.graph_api import Answer, Kind
 from wagtail_metapixel.models import OutboxEvent, State
 from wagtail_metapixel.site_settings import SiteConfig
@@ -46,6 +52,8 @@ OFF_WAIT = timedelta(minutes=5)
 REQUESTS_MAX = 100
 """Requests of one call. A batch full of refused events would take two for each of them, and keep
 the other pixels and a worker that is to stop waiting."""
+SUSPICIONS_MAX = 12
+"""As often as 1,000 events are halved until two that are at fault stand alone, and no further."""
 NO_TOKEN = "No access token: paste one in the settings."
 
 
@@ -77,6 +85,8 @@ class Summary:
     """Rows that reached a final state, by state."""
     released: int = 0
     requests: int = 0
+    closed: dict[str, str] = field(default_factory=dict)
+    """Why events may not leave by the settings as they are now, by pixel."""
     messages: list[str] = field(default_factory=list)
     """What Meta said where it did not accept, without personal data."""
 
@@ -96,9 +106,37 @@ def deliver_due(
     if held := copies.look(using=batch.using):
         batch.summary.messages.append(f"{held} events of a copied or restored database are held.")
     batch.take(limit, only)
-    for rows in batch.groups():
-        batch.send(rows)
+    groups = batch.groups()
+    while groups:
+        rows = groups.pop(0)
+        try:
+            batch.send(rows)
+        except Exception:
+            # Of those under way nobody knows; the others were not begun.
+            batch.give_back(groups)
+            raise
     return batch.summary
+
+
+class _Way:
+    """What the answers of one call say of the way to Meta."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._failures = 0
+
+    def note(self, answer: Answer) -> bool:
+        """Note an answer; return whether an event is suspected of it, and not the way.
+
+        Only after Meta has just taken another event of that pixel; and not so often in a row that
+        it looks like a fault of Meta's own.
+        """
+        if answer.kind in {Kind.ACCEPTED, Kind.INVALID}:
+            self._is_open = True
+            self._failures = 0
+            return False
+        self._failures += 1
+        return self._is_open and self._failures <= SUSPICIONS_MAX and answer.may_be_the_event
 
 
 class _Batch:
@@ -121,7 +159,12 @@ class _Batch:
         self._finish(claims.withdrawn(self.rows, using=self.using), State.WITHDRAWN, "")
         self._expire()
         for reason, rows in self._closed().items():
-            self._release(rows, OFF_WAIT, reason)
+            self.summary.closed |= dict.fromkeys((row.pixel_id for row in rows), reason)
+            others = [row for row in rows if not conf.serves(row.host)]
+            for row in others:
+                other_deployments.note(row.host)
+            self._release(others, timedelta(0), reason)
+            self._release([row for row in rows if row not in others], OFF_WAIT, reason)
         duplicates, waiting = claims.decide_keys(self.rows, using=self.using)
         self._finish_duplicates(duplicates)
         self._release(waiting, KEY_WAIT, "")
@@ -140,39 +183,67 @@ class _Batch:
         same = [row for row in rows if row not in contrary]
         self._finish(same, State.DUPLICATE, "Another row told the same fact.")
 
-    def groups(self) -> Iterable[list[Claimed]]:
+    def groups(self) -> list[list[Claimed]]:
         """Return the rows by pixel and test code: they never share a request."""
         groups: dict[tuple[str, str], list[Claimed]] = defaultdict(list)
         for row in self.rows:
             groups[row.pixel_id, row.test_event_code].append(row)
-        probing = datasets.probing({pixel for pixel, _code in groups}, using=self.using)
-        for (pixel_id, _code), rows in groups.items():
-            if pixel_id in probing:
-                self._release(rows[1:], timedelta(0), "")
-                yield rows[:1]
-            else:
-                yield rows
+        return list(groups.values())
+
+    def give_back(self, groups: Iterable[list[Claimed]]) -> None:
+        """Give back what was not begun; where the database is away, the lease ends by itself."""
+        with contextlib.suppress(Error):
+            for rows in groups:
+                self._release(rows, timedelta(0), "")
 
     def send(self, rows: list[Claimed]) -> None:
         """Send rows of one group, halving them until an event at fault stands alone."""
-        token = site_settings.access_token(rows[0].pixel_id)
-        if not token:
-            self.summary.messages.append(f"{rows[0].pixel_id}: {NO_TOKEN}")
-            return self._pause(rows, NO_TOKEN)
-        stack = [rows]
+        pixel_id = rows[0].pixel_id
+        if pixel_id in datasets.paused(using=self.using):  # meanwhile, by whomever
+            return self._release(rows, timedelta(0), "")
+        try:
+            token = site_settings.access_token(pixel_id)
+            problem = "" if token else NO_TOKEN
+        except ConfigurationError as error:
+            problem = str(error)
+        if problem:
+            self.summary.messages.append(f"{pixel_id}: {problem}")
+            return self._pause(rows, problem)
+        stack = self._parts(rows)
+        way = _Way()
         while stack and self._may_go_on():
             part = self._still_ours(stack.pop())
             if not part:
                 continue
             answer = self._post(part, token)
-            if answer.kind is Kind.INVALID and len(part) > 1:
+            is_suspect = way.note(answer)
+            if len(part) > 1 and (is_suspect or answer.kind is Kind.INVALID):
                 middle = len(part) // 2
                 stack += [part[middle:], part[:middle]]
+            elif is_suspect:
+                self._put_off(part, answer)
             elif not self._settle(part, answer):
                 break
         for rest in stack:
             self._release(rest, timedelta(0), "")
         return None
+
+    def _parts(self, rows: list[Claimed]) -> list[list[Claimed]]:
+        """Return what goes in a request each, the first at the end.
+
+        What failed before goes last: it may be at fault. After a pause one row goes alone before
+        all others, drawn by lot among those that failed least, so that it is not at fault for ever.
+        """
+        pixel_id = rows[0].pixel_id
+        probes = []
+        if datasets.probing([pixel_id], using=self.using):
+            lot = random.random
+            probe = min(rows, key=lambda row: (row.attempts, lot()))
+            probes = [probe]
+            rows = [row for row in rows if row is not probe]
+        fresh = [row for row in rows if not row.attempts]
+        tried = [row for row in rows if row.attempts]
+        return [part for part in (tried, fresh, probes) if part]
 
     def _may_go_on(self) -> bool:
         return self.summary.requests < REQUESTS_MAX and not self._stopping()
@@ -200,6 +271,26 @@ class _Batch:
         else:
             self._retry(rows, answer)
         return False
+
+    def _put_off(self, rows: list[Claimed], answer: Answer) -> None:
+        """Let a row wait that Meta does not take, while it takes its neighbours."""
+        is_access = answer.kind is Kind.ACCESS
+        wait = ACCESS_PAUSE_SECONDS if is_access else BACKOFF.seconds(rows[0].attempts)
+        self.summary.messages.append(f"{rows[0].pixel_id}: {answer.message}")
+        logger.warning(
+            "Meta did not take event %s of pixel %s: %s",
+            rows[0].event_id,
+            rows[0].pixel_id,
+            answer.message,
+        )
+        self._release(
+            rows,
+            timedelta(seconds=wait),
+            answer.message,
+            charged=True,
+            answered=True,
+            unknown=answer.kind is Kind.UNKNOWN,
+        )
 
     def _retry(self, rows: list[Claimed], answer: Answer) -> None:
         unknown = answer.kind is Kind.UNKNOWN
@@ -280,7 +371,7 @@ class _Batch:
         left = {row.pk for row in self.rows}
         return [row for row in rows if row.pk in left]
 
-    def _post(self, rows: Sequence[Claimed], token: str) -> Answer:
+    def _post(self, rows: Sequence[Claimed], token: AccessToken) -> Answer:
         body = payloads.request_body(
             [(row.event, row.user_data) for row in rows],
             test_event_code=rows[0].test_event_code,

@@ -10,7 +10,7 @@ from wagtail_metapixel import conf, keys
 from wagtail_metapixel.exceptions import ConfigurationError
 
 _READERS: Mapping[str, Callable[[], Any]] = {
-    "ACCESS_TOKENS": conf.access_tokens,
+    "ACCESS_TOKENS": lambda: [conf.access_token(pixel_id) for pixel_id in conf.access_tokens()],
     "ENCRYPTION_KEYS": lambda: keys.encrypt(b""),
     "DELIVERY": conf.driver,
     "GRAPH_URL": lambda: conf.address("GRAPH_URL"),

@@ -84,6 +84,13 @@ class Connection:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             self.close()
             return Reply(failure=f"{type(error).__name__} while sending")
+        except ValueError as error:
+            # Of a header, or an address, that cannot be written; its text may hold the token.
+            self.close()
+            return Reply(
+                failure=f"The request could not be written: {type(error).__name__}.",
+                was_sent=False,
+            )
 
     def close(self) -> None:
         """Close the connection; the next request opens it again."""

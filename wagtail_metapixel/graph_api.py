@@ -16,15 +16,12 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
-
-from django.views.decorators.debug import sensitive_variables
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wagtail_metapixel import conf
+from wagtail_metapixel.access_tokens import AccessToken
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest
-
     from wagtail_metapixel.exchange import Connection, Reply
 
 logger = logging.getLogger("wagtail_metapixel")
@@ -37,6 +34,9 @@ USED_UP = 95.0
 _SHARES = ("call_count", "total_time", "total_cputime")
 _local = threading.local()
 
+# A parameter, too many of them, or an answer without a code, such as "too large".
+_UNCLEAR_CODES = frozenset({100, 105, None})
+NO_SUCH_OBJECT = 33
 TRANSIENT_CODES = frozenset({1, 2, 5000})
 THROTTLING_CODES = frozenset({4, 17, 32, 341, 368, 613, 80000, 80003, 80004, 80014})
 
@@ -68,26 +68,36 @@ class Answer(NamedTuple):
     trace_id: str = ""
     wait_seconds: float = 0.0
     events_received: int = 0
+    was_answered: bool = True
+    """Whether Meta said anything at all."""
+
+    @property
+    def may_be_the_event(self) -> bool:
+        """Whether an event in the request can be why Meta did not take it, although it does not say so.
+
+        Not where nothing came back, and not where it is the token, a permission or the pixel.
+        """
+        if self.kind is Kind.ACCESS:
+            return self.code in _UNCLEAR_CODES and self.subcode != NO_SUCH_OBJECT
+        return self.kind in {Kind.UNKNOWN, Kind.TRANSIENT} and self.was_answered
 
 
-@sensitive_variables("token")
-def post_events(pixel_id: str, token: str, body: bytes, *, count: int) -> Answer:
+def post_events(pixel_id: str, token: AccessToken, body: bytes, *, count: int) -> Answer:
     """Send one request of ``count`` events to ``pixel_id``. Never raises for what Meta does."""
     url = f"{conf.graph_url()}/{conf.graph_version()}/{pixel_id}/events"
-    reply = _exchange("POST", url, _Bearer(token), body)
+    reply = _exchange("POST", url, token, body)
     if reply.failure:
         return _failed(reply)
     return classify(reply.status, reply.body, reply.headers, count=count)
 
 
-@sensitive_variables("token")
-def get_pixel(pixel_id: str, token: str) -> Answer:
+def get_pixel(pixel_id: str, token: AccessToken) -> Answer:
     """Ask whether ``pixel_id`` can be read with ``token``.
 
     A failing read proves nothing: tokens that may only send are normal.
     """
     url = f"{conf.graph_url()}/{conf.graph_version()}/{pixel_id}?fields=id,name"
-    reply = _exchange("GET", url, _Bearer(token), None)
+    reply = _exchange("GET", url, token, None)
     if reply.failure:
         return _failed(reply)
     if reply.status == 200 and isinstance(_json(reply.body), dict):
@@ -233,8 +243,8 @@ def _json(reply: bytes) -> Any:
 # The connection
 
 
-def _exchange(method: str, url: str, bearer: _Bearer, body: bytes | None) -> Reply:
-    return _connection().exchange(method, url, bearer, body)
+def _exchange(method: str, url: str, token: AccessToken, body: bytes | None) -> Reply:
+    return _connection().exchange(method, url, token, body)
 
 
 def _connection() -> Connection:
@@ -248,24 +258,4 @@ def _connection() -> Connection:
 
 def _failed(reply: Reply) -> Answer:
     kind = Kind.UNKNOWN if reply.was_sent else Kind.TRANSIENT
-    return Answer(kind=kind, message=reply.failure)
-
-
-class _Bearer:
-    """The token as ``Authorization`` header.
-
-    As an ``auth`` object rather than a header: a ``.netrc`` entry for the host would overwrite the
-    header, and this object's ``repr`` shows nothing.
-    """
-
-    __slots__ = ("_token",)
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A token is not pickled.")
+    return Answer(kind=kind, message=reply.failure, was_answered=False)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.utils import timezone
 
 from wagtail_metapixel import conf, content_ids, graph_api, outbox, site_settings
+from wagtail_metapixel.access_tokens import AccessToken
 from wagtail_metapixel.choices import ConsentProvider, PixelMode
 from wagtail_metapixel.diagnosis import Finding, Level, ok, problem, tried
 from wagtail_metapixel.graph_api import Kind
@@ -155,7 +156,7 @@ def _token_missing(subject: str, pixel_id: str) -> Finding:
     )
 
 
-def _meta_answers(subject: str, pixel_id: str, token: str) -> Finding:
+def _meta_answers(subject: str, pixel_id: str, token: AccessToken) -> Finding:
     answer = graph_api.get_pixel(pixel_id, token)
     where = "The sandbox" if conf.sandbox_url() else "Meta"
     if answer.kind is Kind.ACCEPTED:

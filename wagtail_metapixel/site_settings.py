@@ -21,6 +21,7 @@ from django.db import Error, connections, router, transaction
 from wagtail.models import Site
 
 from wagtail_metapixel import conf
+from wagtail_metapixel.access_tokens import AccessToken
 from wagtail_metapixel.catalogue import Problem
 from wagtail_metapixel.choices import USUAL_CATEGORIES, ConsentProvider, PageViewMirror, PixelMode
 from wagtail_metapixel.content_ids import ContentIds
@@ -221,14 +222,20 @@ def make_installation_key(*, using: str, **_kwargs: Any) -> None:
         clear()
 
 
-def access_token(pixel_id: str) -> str:
-    """Return the token for ``pixel_id``, or ``""``: the deployment's first, then the admin's."""
+def access_token(pixel_id: str) -> AccessToken:
+    """Return the token for ``pixel_id``, or one that is false: the deployment's, then the admin's.
+
+    Raises ``ConfigurationError`` where the deployment's cannot be one, or no key can be made.
+    """
     if fixed := conf.access_token(pixel_id):
-        return fixed
-    pixels = MetaPixel.objects.filter(pixel_id=pixel_id, active=True).exclude(
-        access_token_encrypted=None
+        return AccessToken(fixed)
+    pixels = list(
+        MetaPixel.objects.filter(pixel_id=pixel_id, active=True).exclude(
+            access_token_encrypted=None
+        )
     )
-    return next((token for pixel in pixels if (token := pixel.stored_access_token())), "")
+    tokens = (AccessToken(pixel.stored_access_token()) for pixel in pixels)
+    return next(filter(None, tokens), AccessToken(""))
 
 
 def _read() -> Snapshot:

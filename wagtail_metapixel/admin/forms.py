@@ -24,8 +24,10 @@ from wagtail.admin.panels import (
 from wagtail.models import Site
 
 from wagtail_metapixel import catalogue, conf
+from wagtail_metapixel.access_tokens import is_well_formed
 from wagtail_metapixel.admin.permissions import CHANGE_TOKEN, is_allowed
 from wagtail_metapixel.choices import USUAL_CATEGORIES, ConsentProvider, MatchingField
+from wagtail_metapixel.exceptions import ConfigurationError
 from wagtail_metapixel.models import (
     ContentIdScheme,
     MetaPixel,
@@ -33,7 +35,6 @@ from wagtail_metapixel.models import (
 )
 
 # Compiled at their first use: this module is loaded with the addresses of the admin.
-_TOKEN = r"[A-Za-z0-9|._~+/=-]+"
 _BEARER = r"(?i)bearer\s+"
 _HOST = r"[a-z0-9._-]{1,253}"
 _PURPOSES = r"([1-9]|1[01])(,([1-9]|1[01]))*"
@@ -94,7 +95,7 @@ class MetaPixelForm(WagtailAdminModelForm):
         self.keeps_token = site is None or not is_allowed(self.for_user, CHANGE_TOKEN, site)
         field = self.fields["access_token"]
         pixel_id = self.instance.pixel_id
-        is_fixed = bool(pixel_id and conf.access_token(pixel_id))
+        is_fixed = bool(pixel_id) and _is_fixed(pixel_id)
         if is_fixed:
             field.help_text = _("Fixed by the deployment; it cannot be changed here.")
         elif self.keeps_token:
@@ -127,7 +128,7 @@ class MetaPixelForm(WagtailAdminModelForm):
         """Accept a token with blanks or ``Bearer`` before it; refuse what cannot be one."""
         token = str(self.cleaned_data.get("access_token") or "").strip()
         token = re.sub(_BEARER, "", token, count=1)
-        if token and not re.fullmatch(_TOKEN, token):
+        if token and not is_well_formed(token):
             raise forms.ValidationError(
                 _("An access token is one line of letters and digits, without blanks or quotes.")
             )
@@ -149,6 +150,13 @@ class MetaPixelForm(WagtailAdminModelForm):
             self.instance.set_access_token(token)
         saved: MetaPixel = super().save(commit=commit)
         return saved
+
+
+def _is_fixed(pixel_id: str) -> bool:
+    try:
+        return bool(conf.access_token(pixel_id))
+    except ConfigurationError:  # check and doctor say what is wrong with it
+        return True
 
 
 def _host(line: str) -> str:

@@ -34,8 +34,8 @@ _AMQP = {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
 def deliver() -> None:
     """Send for a while. What is still due when the time is up is the next message's."""
     using = outbox.alias()
-    draining.take_turn(using=using)
-    if draining.waiting(using=using):
+    made_room = draining.take_turn(using=using) is None
+    if not made_room and draining.waiting(using=using):
         # Where the broker has gone meanwhile, the thread of a web process, or beat, asks again.
         with contextlib.suppress(Exception):
             publish()

@@ -59,11 +59,13 @@ def drain(
     total = delivery.Summary()
     failed: set[str] = set()
     asked = only
+    is_long = until(delivery.OFF_WAIT.total_seconds() / 2)
     while not stopping():
         summary = delivery.deliver_due(using=using, only=only, limit=limit, stopping=stopping)
         add(total, summary)
         after_batch(summary)
-        if summary.claimed > summary.released:
+        # What the settings keep back is put off, so that the next batch is another one.
+        if summary.claimed > summary.released or (summary.closed and not is_long()):
             continue
         # What one pixel cannot send keeps no other one waiting.
         told = {message.partition(":")[0] for message in summary.messages}
@@ -74,13 +76,17 @@ def drain(
     return total
 
 
-def take_turn(*, using: str) -> Summary:
-    """Do what a queue's task is for: send for :data:`TURN_SECONDS` at most, unless enough do."""
-    from wagtail_metapixel import delivery, graph_api  # noqa: PLC0415
+def take_turn(*, using: str) -> Summary | None:
+    """Do what a queue's task is for: send for :data:`TURN_SECONDS` at most.
+
+    ``None`` where enough do so just now. Whoever is at it asks for the next turn; who only made
+    room must not: it would be the next one to make room, at once.
+    """
+    from wagtail_metapixel import graph_api  # noqa: PLC0415
 
     _housekeeping.run(using=using)
     if workers(using=using) >= WORKERS_MAX:
-        return delivery.Summary()
+        return None
     try:
         return drain(using=using, stopping=until(TURN_SECONDS))
     finally:
@@ -95,6 +101,7 @@ def add(total: Summary, summary: Summary) -> None:
     total.released += summary.released
     total.requests += summary.requests
     total.messages += summary.messages
+    total.closed |= summary.closed
     for state, count in summary.by_state.items():
         total.by_state[state] += count
 
@@ -108,7 +115,7 @@ def waiting(*, using: str) -> dict[str, int]:
     A pixel whose first row somebody has leased is left out: it is being served.
     """
     resting = datasets.paused(using=using)
-    due = _pending(using).filter(due_at__lte=Now())
+    due = claims.of_this_deployment(_pending(using)).filter(due_at__lte=Now())
     return {
         pixel_id: row_pk
         for pixel_id, row_pk, is_leased in claims.first_of_each_pixel(due, "pk", _is_leased())

@@ -29,11 +29,11 @@ def deliver() -> dict[str, int]:
     """
     using = outbox.alias()
     total = draining.take_turn(using=using)
-    if draining.waiting(using=using):
+    if total is not None and draining.waiting(using=using):
         publish()
     elif draining.something_pending(using=using):
         _of_this_process.follow_up()
-    return dict(total.by_state)
+    return dict(total.by_state) if total else {}
 
 
 def publish() -> None:

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, close_old_connections
 
-from wagtail_metapixel import conf, delivery, outbox
+from wagtail_metapixel import conf, delivery, keys, outbox
 from wagtail_metapixel.delivery import Summary
 from wagtail_metapixel.drivers import draining
 from wagtail_metapixel.drivers.housekeeping import Housekeeping
@@ -34,7 +34,7 @@ exit status:
   1  something was refused, or could not be sent now; the messages say what
   2  wrong option, or a setting that cannot be used
   3  nothing went wrong, but events are kept back: those of a copied database,
-     which are held, or those of a paused pixel
+     which are held, those of a paused pixel, or of one that is switched off
 
 SIGTERM and Ctrl-C: the request under way is finished, the rest of the batch given back.
 A second one ends at once; what was leased is taken up again after a minute.
@@ -98,16 +98,14 @@ class Command(BaseCommand):
         if seconds is not None and not seconds > 0:
             raise CommandError("--max-seconds has to be a number above 0.", returncode=USAGE)
         try:
-            conf.graph_url(), conf.graph_version(), conf.seconds("POLL_INTERVAL"), conf.driver()
+            conf.graph_url(), conf.graph_version(), conf.driver(), keys.encrypt(b"")
+            conf.seconds("POLL_INTERVAL"), conf.seconds("REQUEST_TIMEOUT")
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=USAGE) from error
         stop = threading.Event()
         is_late = draining.until(seconds) if seconds else draining.never
         using = outbox.alias()
-        for pixel_id in options["pixel"]:
-            if not draining.is_known(pixel_id, using=using):
-                text = f"--pixel: no settings and no events know a pixel {pixel_id}."
-                raise CommandError(text, returncode=USAGE)
+        _check_pixels(options["pixel"], using)
         work = Work(
             using=using,
             only=options["pixel"],
@@ -135,8 +133,7 @@ class Command(BaseCommand):
             self._housekeeping.run(using=work.using)
             self._end_with_status(total, work)
         except Error as error:
-            text = f"The database does not answer ({type(error).__name__})."
-            raise CommandError(text, returncode=NOT_SENT) from None
+            raise _away(error) from None
 
     def _after_batch(self, summary: Summary, progress: Progress) -> None:
         if progress.is_live:
@@ -148,7 +145,9 @@ class Command(BaseCommand):
         if total.messages or refused:
             what = f" ({', '.join(refused)})" if refused else ""
             raise CommandError(f"Not everything could be sent{what}.", returncode=NOT_SENT)
-        if found := draining.hindrances(using=work.using, only=work.only):
+        found = draining.hindrances(using=work.using, only=work.only)
+        found += [draining.Hindrance(pixel, reason) for pixel, reason in total.closed.items()]
+        if found:
             raise CommandError("\n".join(map(_told, found)), returncode=KEPT_BACK)
         if work.stopping():
             self.stdout.write("Told to stop before all was sent, or out of time; the rest waits.")
@@ -201,10 +200,27 @@ class Command(BaseCommand):
             self.stderr.write(message)
 
 
+def _check_pixels(pixel_ids: Sequence[str], using: str) -> None:
+    try:
+        unknown = [each for each in pixel_ids if not draining.is_known(each, using=using)]
+    except Error as error:
+        raise _away(error) from None
+    if unknown:
+        text = f"--pixel: no settings and no events know a pixel {unknown[0]}."
+        raise CommandError(text, returncode=USAGE)
+
+
+def _away(error: Error) -> CommandError:
+    text = f"The database does not answer ({type(error).__name__})."
+    return CommandError(text, returncode=NOT_SENT)
+
+
 def _told(hindrance: draining.Hindrance) -> str:
     if not hindrance.pixel_id:
         return f"Events are held back. {hindrance.reason}"
-    until = f"{hindrance.until:%Y-%m-%d %H:%M:%S %Z}" if hindrance.until else "further notice"
+    if not hindrance.until:
+        return f"{hindrance.pixel_id}: events wait: {hindrance.reason}"
+    until = f"{hindrance.until:%Y-%m-%d %H:%M:%S %Z}"
     return f"{hindrance.pixel_id}: paused until {until}: {hindrance.reason}"
 
 
