@@ -47,7 +47,9 @@ class PortTaken(Exception):
 
 
 def arguments(argv=None):
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="make demo", usage='make demo [ARGS="OPTION ..."]', description=__doc__
+    )
     parser.add_argument(
         "--port",
         type=port,
@@ -83,7 +85,8 @@ def refuse_taken_ports(options):
     if not taken:
         return
     ports = "\n".join(f"Port {port} of this machine is taken." for port in taken.values())
-    others = " ".join(f"{name}={port}" for name, port in other_ports(taken).items())
+    chosen = {name: port for name, port in wanted.items() if name in os.environ}
+    others = " ".join(f"{name}={port}" for name, port in (chosen | other_ports(taken)).items())
     raise PortTaken(
         f"{ports}\nIf an earlier demo is still running, end it with Ctrl-C. Or use another port:\n"
         f"    make demo {others}"

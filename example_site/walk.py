@@ -40,7 +40,9 @@ def main():
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="make walk", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="make walk", usage='make walk [ARGS="OPTION ..."]', description=__doc__
+    )
     parser.add_argument("--headed", action="store_true", help="show the browser's window")
     parser.add_argument("--slow", action="store_true", help="take time, to watch it")
     parser.add_argument(

@@ -76,6 +76,7 @@ LATE_IMPORTS = {
     "drivers.thread:_close_connection_to_meta": "as above",
     "drivers.draining:drain": "brings what a process that only announces events lacks",
     "drivers.draining:take_turn": "as above",
+    "checks:check_installed_apps": "as below",
     "checks:check_installation": "brings what only commands need",
     "middleware:_with_head": "most sites print the tag in their templates",
     "views:_completed": "few orders meet a visitor who has not answered yet",

@@ -365,3 +365,11 @@ def test_no_database_at_all_is_no_mistake_of_the_outboxs(monkeypatch):
     assert found(checks.check_database) == {}
     monkeypatch.setattr(outbox, "alias", lambda using=None: "nowhere")
     assert found(checks.check_database) == {}
+
+
+def test_without_wagtails_settings_no_page_of_the_admin_can_be_shown(monkeypatch):
+    assert found(checks.check_installed_apps) == {}
+    monkeypatch.setattr(diagnostics.apps, "is_installed", lambda name: "settings" not in name)
+    error = found(checks.check_installed_apps)["metapixel.E004"]
+    assert "the whole Wagtail admin fails" in error.msg
+    assert error.hint == 'INSTALLED_APPS += ["wagtail.contrib.settings"]'

@@ -178,7 +178,7 @@ def test_two_tabs_at_once_make_one_event_and_one_copy(shop, session, monkeypatch
 def test_an_order_paid_by_a_webhook_is_completed_in_the_session_that_placed_it(shop, session):
     assert not remember(browse(session), order())
     assert waits(post(session))
-    assert track("Purchase", webhook(), key=order(), **PAID).reason == Reason.NO_VISITOR
+    assert track("Purchase", webhook(), key=order(), **PAID).reason == Reason.NO_COOKIES
     assert post(session).json()["event"]["n"] == "Purchase"
 
 

@@ -79,8 +79,28 @@ def test_every_problem_says_what_to_do():
 
 def test_the_sandbox_is_told(settings):
     settings.WAGTAIL_METAPIXEL = {"SANDBOX": "http://127.0.0.1:8001"}
+    settings.DEBUG = True
     finding = one("Events go to the sandbox at http://127.0.0.1:8001/v26.0, not to Meta.")
     assert finding.level is Level.NOTE
+
+
+def test_the_sandbox_in_production_is_a_problem(settings):
+    settings.WAGTAIL_METAPIXEL = {"SANDBOX": "http://127.0.0.1:8001"}
+    finding = one("not to Meta, although DEBUG is off.")
+    assert (finding.level, "SANDBOX" in finding.advice) == (Level.PROBLEM, True)
+
+
+def test_pixels_that_are_not_active_are_told_apart_from_none():
+    SettingsFactory()
+    assert one("No pixel is set.").level is Level.PROBLEM
+    PixelFactory(active=False)
+    finding = one("No pixel is active.")
+    assert "Tick Active" in finding.advice
+
+
+def test_wagtails_settings_have_to_be_installed(monkeypatch):
+    monkeypatch.setattr(diagnostics.apps, "is_installed", lambda name: "settings" not in name)
+    assert one("wagtail.contrib.settings is not installed").level is Level.PROBLEM
 
 
 def test_meta_is_told():
@@ -177,7 +197,7 @@ def test_settings_that_are_no_dict_leave_the_lines_that_need_none(settings):
     settings.WAGTAIL_METAPIXEL = "x"
     assert len(problems()) == 1
     well = {finding.subject for finding in lines() if finding.level is Level.OK}
-    assert well == {"tables", "middleware", "addresses", "outbox"}
+    assert well == {"tables", "apps", "middleware", "addresses", "outbox"}
 
 
 def test_a_setting_that_nobody_knows_is_a_problem_with_the_nearest_name(settings):
@@ -391,7 +411,7 @@ def test_a_site_without_a_pixel_is_a_problem():
         ("", Level.PROBLEM, "No consent choice is made"),
         ("cookie", Level.OK, "Consent: A banner of this site"),
         ("function", Level.NOTE, "window.metapixelConsent"),
-        ("not_required", Level.OK, "Consent: Not required here"),
+        ("not_required", Level.OK, "Consent: not required here, as its owner states."),
     ],
 )
 def test_where_consent_comes_from_is_told(provider, level, fact):

@@ -107,7 +107,7 @@ def test_return_that_carries_the_session_alone_is_decided_by_the_visitor_kept(sh
 def test_machine_that_posts_without_a_page_behind_it_is_nobody(shop):
     change(shop, consent_provider="not_required", consent_statement="Members only.")
     tracked = track("Purchase", webhook(), **PAID)
-    assert (bool(tracked), tracked.reason) == (False, Reason.NO_VISITOR)
+    assert (bool(tracked), tracked.reason) == (False, Reason.NO_COOKIES)
 
 
 def test_first_visit_without_cookies_is_somebody_where_nobody_is_asked(shop):
@@ -734,11 +734,23 @@ def test_an_opt_out_signal_of_the_buyers_browser_counts_beside_what_was_kept(sho
     assert not OutboxEvent.objects.exists()
 
 
-@pytest.mark.parametrize("request_of_work", [webhook, lambda: None], ids=["webhook", "none"])
-def test_without_a_visitor_kept_nobody_lends_his_own(shop, request_of_work):
+STAFF = {"metapixel_off": "", "metapixel_consent": "granted.0123abcd"}
+
+
+@pytest.mark.parametrize(
+    ("request_of_work", "reason"),
+    [
+        (webhook, Reason.NO_COOKIES),
+        (lambda: ask(cookies={}), Reason.NO_COOKIES),
+        (lambda: ask(cookies=STAFF), Reason.STAFF),
+        (lambda: None, Reason.NO_VISITOR),
+    ],
+    ids=["a webhook", "a browser without cookies", "staff", "no request"],
+)
+def test_without_a_visitor_kept_nobody_lends_his_own(shop, request_of_work, reason):
     site = SiteFactory._meta.model.objects.get(pk=shop.site_pk)
     told_of = {"site": site, "user_data": PERSON, **PAID}
-    assert track("Purchase", request_of_work(), key=order(), **told_of).reason == Reason.NO_VISITOR
+    assert track("Purchase", request_of_work(), key=order(), **told_of).reason == reason
 
 
 def test_webhook_lends_nothing_to_a_stated_consent_either(shop):

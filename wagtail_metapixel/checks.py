@@ -28,6 +28,7 @@ SCRIPT_FINDER = "wagtail_metapixel.finders.ScriptFinder"
 def register_all() -> None:
     """Register all checks with Django."""
     checks.register(check_settings, Tags.compatibility)
+    checks.register(check_installed_apps, Tags.compatibility)
     checks.register(check_installation, Tags.compatibility)
     checks.register(check_sandbox, Tags.security)
     checks.register(check_delivery, Tags.compatibility)
@@ -47,6 +48,17 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
         else Error(mistake.fact, hint=mistake.advice, id="metapixel.E001")
         for mistake in deployment.mistakes()
     ]
+
+
+def check_installed_apps(**_kwargs: Any) -> list[CheckMessage]:
+    """E004: Wagtail's settings are not installed, and no page of its admin can be shown."""
+    from wagtail_metapixel import diagnostics  # noqa: PLC0415
+    from wagtail_metapixel.diagnosis import Level  # noqa: PLC0415
+
+    finding = diagnostics.installed_apps()
+    if finding.level is not Level.PROBLEM:
+        return []
+    return [Error(finding.fact, hint=finding.advice, id="metapixel.E004")]
 
 
 def check_installation(**_kwargs: Any) -> list[CheckMessage]:

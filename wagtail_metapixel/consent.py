@@ -45,6 +45,7 @@ class Reason(StrEnum):
     UNKNOWN = "consent unknown"
     DENIED = "consent denied"
     NO_VISITOR = "no visitor known and no consent stated"
+    NO_COOKIES = "the request carries no cookie of this site, and nobody was kept"
     NO_IDENTIFIER = "nothing to recognise the person by"
     CROWDED = "too many events wait for Meta already"
     NO_MATCHING = "advanced matching is off, and nothing else tells who it was"

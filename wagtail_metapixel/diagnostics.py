@@ -30,6 +30,7 @@ from wagtail_metapixel.diagnosis import Finding, Level, ok, problem, tried
 from wagtail_metapixel.models import Counter, OutboxEvent, State
 
 MIDDLEWARE = "wagtail_metapixel.middleware.MetaPixelMiddleware"
+SETTINGS_APP = "wagtail.contrib.settings"
 LATE = timedelta(minutes=10)
 
 
@@ -81,6 +82,7 @@ def installation() -> Iterator[Finding]:
     """Examine settings, middleware, addresses, policy, database and proxies."""
     yield from tried("settings", _settings)
     yield from tried("graph", _graph)
+    yield from tried("apps", installed_apps)
     yield from tried("middleware", middleware)
     yield from tried("addresses", addresses)
     yield from tried("csp", _policies)
@@ -96,10 +98,24 @@ def _settings() -> Iterator[Finding]:
 def _graph() -> Finding:
     address = f"{conf.graph_url()}/{conf.graph_version()}"
     if conf.sandbox_url():
-        return Finding(
-            Level.NOTE, "sandbox", f"Events go to the sandbox at {address}, not to Meta."
-        )
+        fact = f"Events go to the sandbox at {address}, not to Meta."
+        if not settings.DEBUG:
+            advice = f'Remove "SANDBOX" from {conf.SETTING} in production.'
+            return problem("sandbox", f"{fact[:-1]}, although DEBUG is off.", advice)
+        return Finding(Level.NOTE, "sandbox", fact)
     return ok("graph", f"Events go to {address}.")
+
+
+def installed_apps() -> Finding:
+    """Is what the page with our settings needs installed?"""
+    if apps.is_installed(SETTINGS_APP):
+        return ok("apps", f"{SETTINGS_APP} is installed.")
+    return problem(
+        "apps",
+        f"{SETTINGS_APP} is not installed: our settings have no page, and with it the whole "
+        "Wagtail admin fails.",
+        f'INSTALLED_APPS += ["{SETTINGS_APP}"]',
+    )
 
 
 def middleware() -> Finding:
@@ -302,6 +318,9 @@ ADVICE: Mapping[str, str] = {
     "list the other one: Wagtail admin > Settings > Meta Pixel.",
     Reason.NO_SITE: "Make one for this host: Wagtail admin > Settings > Sites.",
     Reason.NO_VISITOR: "Call remember(request, order) where the order is placed, and pass the same "
+    "key= to track(); or state the consent you have: consent='granted'.",
+    Reason.NO_COOKIES: "A machine's request, or that of a browser without a session, our consent "
+    "cookie and _fbp: call remember(request, order) where the order is placed, and pass the same "
     "key= to track(); or state the consent you have: consent='granted'.",
     Reason.NO_IDENTIFIER: "Pass user_data to track().",
     Reason.NO_MATCHING: "Switch on advanced matching, so that user_data is used: Wagtail admin > "

@@ -33,7 +33,7 @@ def _site(name: str, site: SiteConfig, *, network: bool) -> Iterator[Finding]:
         yield Finding(Level.NOTE, name, "Switched off in the settings.")
         return
     if not site.pixels:
-        yield problem(name, "No pixel is set.", "Add one: Wagtail admin > Settings > Meta Pixel.")
+        yield _no_pixel(name, site)
         return
     yield from tried(name, partial(_consent, name, site))
     if not site.advanced_matching:
@@ -57,6 +57,16 @@ def _site(name: str, site: SiteConfig, *, network: bool) -> Iterator[Finding]:
             yield from tried(subject, partial(_pauses, subject, pixel))
 
 
+def _no_pixel(name: str, site: SiteConfig) -> Finding:
+    if MetaPixel.objects.filter(settings__site_id=site.site_pk).exists():
+        return problem(
+            name,
+            "No pixel is active.",
+            "Tick Active at one of them: Wagtail admin > Settings > Meta Pixel.",
+        )
+    return problem(name, "No pixel is set.", "Add one: Wagtail admin > Settings > Meta Pixel.")
+
+
 def _consent(name: str, site: SiteConfig) -> Finding:
     if site.consent_provider == ConsentProvider.NOT_CHOSEN:
         return problem(
@@ -72,6 +82,8 @@ def _consent(name: str, site: SiteConfig) -> Finding:
             "Consent comes from a function in the browser, window.metapixelConsent.",
             f'If it is one of the server\'s, name it: {conf.SETTING}["CONSENT_PROVIDER"].',
         )
+    if site.consent_provider == ConsentProvider.NOT_REQUIRED:
+        return ok(name, "Consent: not required here, as its owner states.")
     return ok(name, f"Consent: {ConsentProvider(site.consent_provider).label}")
 
 

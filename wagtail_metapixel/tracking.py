@@ -187,7 +187,7 @@ def _track(
         elif decision.reason in REFUSED and held is not None and request is not None:
             unanswered.strike(request)
         if nobody:
-            return partial(recording.withheld, event_name, None, Reason.NO_VISITOR)
+            return partial(recording.withheld, event_name, None, _why_nobody(request, given))
         return partial(recording.withheld, event_name, site, decision.reason)
 
     if person is None and held is not None and request is not None:
@@ -255,6 +255,14 @@ def _whose(
     # Without a key a staff browser is told so by the gate, and a first visit has no cookies yet.
     can_speak = given.key is None and visitors.comes_from_a_page(held)
     return (held if can_speak else None), None
+
+
+def _why_nobody(request: HttpRequest | None, given: _Given) -> Reason:
+    """Say why it is not known who it was."""
+    if request is None or given.action_source in WITHOUT_A_PAGE:
+        return Reason.NO_VISITOR
+    is_staff = visitors.OFF_COOKIE in visitors.capture(request).cookies
+    return Reason.STAFF if is_staff else Reason.NO_COOKIES
 
 
 def _speaks_for(held: Capture, kept: Visitor) -> bool:

@@ -18,7 +18,9 @@ REMEDIES: Mapping[str, str] = {
     Reason.NO_PROVIDER: "call use_pixel()",
     Reason.UNKNOWN: "no consent for this browser: call grant_consent(client)",
     Reason.DENIED: "this browser said no: call grant_consent(client)",
-    Reason.NO_VISITOR: "no request, or one without cookies, and nobody was kept: call"
+    Reason.NO_VISITOR: "no request, and nobody was kept: call remember(request, key) at the"
+    " checkout, or give track() a consent=",
+    Reason.NO_COOKIES: "a request without cookies, and nobody was kept: call"
     " grant_consent(client), or remember(request, key) at the checkout, or give track() a consent=",
     Reason.NO_MATCHING: "call use_pixel(advanced_matching=True)",
     Reason.CROWDED: "fewer rows may wait, or a higher PAGE_EVENTS_WAITING",

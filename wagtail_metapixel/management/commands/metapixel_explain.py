@@ -81,7 +81,8 @@ def _lines(story: Story) -> Iterator[str]:
     for each in story.withheld:
         yield (
             f"Withheld {moment(each['withheld_at'])}, before the visitor had answered; it happened "
-            f"{moment(each['happened_at'])}. A yes on the thank-you page completes it for a day."
+            f"{moment(each['happened_at'])}. For a day, the first answer on the buyer's own thank-you "
+            "page completes it, if it is a yes."
         )
     if not story.rows:
         yield "No row is kept: it was withheld, or its rows were kept long enough and purged."
