@@ -26,6 +26,7 @@ from wagtail_metapixel import (
     tracking,
     visitor,
 )
+from wagtail_metapixel.access_tokens import AccessToken
 from wagtail_metapixel.catalogue import check_event_name
 from wagtail_metapixel.consent import Choice, Decision
 from wagtail_metapixel.custom_data import build_custom_data
@@ -190,7 +191,7 @@ def test_a_row_names_its_event_and_nobody(site):
 
 
 def test_the_object_that_carries_the_token_neither_shows_nor_pickles_it():
-    bearer = graph_api._Bearer(TOKEN)
+    bearer = AccessToken(TOKEN)
     assert_clean(repr(bearer))
     assert not hasattr(bearer, "__dict__")
     with pytest.raises(TypeError, match="not pickled"):

@@ -10,6 +10,7 @@ from django.test import RequestFactory
 from wagtail.models import Locale, Site
 
 from tests.factories import PIXEL_ID, TOKEN, PixelFactory, SettingsFactory, SiteFactory
+from tests.visits import bearer
 from wagtail_metapixel import site_settings, visitor
 from wagtail_metapixel.choices import PageViewMirror
 from wagtail_metapixel.models import InstallationKey, MetaPixel
@@ -283,22 +284,22 @@ def test_a_host_that_django_does_not_allow_belongs_to_no_site(settings):
 
 def test_the_deployments_token_goes_before_the_stored_one(settings):
     PixelFactory()
-    assert site_settings.access_token(PIXEL_ID) == TOKEN
+    assert bearer(site_settings.access_token(PIXEL_ID)) == TOKEN
     settings.WAGTAIL_METAPIXEL = {"ACCESS_TOKENS": {PIXEL_ID: "fixed"}}
-    assert site_settings.access_token(PIXEL_ID) == "fixed"
+    assert bearer(site_settings.access_token(PIXEL_ID)) == "fixed"
 
 
 def test_a_token_that_no_key_opens_counts_as_none(settings):
     PixelFactory()
     settings.SECRET_KEY = "another one, as after a restore on another machine"
-    assert site_settings.access_token(PIXEL_ID) == ""
+    assert bearer(site_settings.access_token(PIXEL_ID)) == ""
 
 
 def test_of_two_sites_with_one_pixel_the_token_that_can_be_read_is_used():
     PixelFactory(token="")
     second = SettingsFactory(site=SiteFactory(hostname="second.example"))
     PixelFactory(settings=second, hosts="second.example")
-    assert site_settings.access_token(PIXEL_ID) == TOKEN
+    assert bearer(site_settings.access_token(PIXEL_ID)) == TOKEN
 
 
 @pytest.mark.parametrize(("sandbox", "same"), [("http://127.0.0.1:8001", True), ("", False)])

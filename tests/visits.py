@@ -6,6 +6,7 @@ import json
 import time
 from decimal import Decimal
 
+import requests
 from django.contrib.auth.models import Group
 from django.test import RequestFactory
 
@@ -69,3 +70,9 @@ def change(site, **choices):
     for name, value in choices.items():
         setattr(row, name, value)
     row.save()
+
+
+def bearer(token):
+    """Return what an access token says to Meta."""
+    header = token(requests.Request("GET", "http://127.0.0.1/").prepare()).headers["Authorization"]
+    return header.removeprefix("Bearer ")
