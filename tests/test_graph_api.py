@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 import logging
 import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -233,6 +235,19 @@ def test_reply_is_read_only_up_to_its_cap(post, monkeypatch):
     answer, _ = post([reply(200, b" " * 5_000_000)])
     assert read == [100_000]
     assert answer.kind is Kind.UNKNOWN
+
+
+def test_reply_that_is_packed_is_unpacked_only_up_to_its_cap(post, monkeypatch):
+    monkeypatch.setattr(exchange, "REPLY_BYTES", 100_000)
+    read = []
+    monkeypatch.setattr(graph_api, "_json", lambda text: read.append(len(text)))
+    packed = gzip.compress(b" " * 50_000_000)
+    tracemalloc.start()
+    answer, _ = post([reply(200, packed, **{"Content-Encoding": "gzip"})])
+    _size, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (read, answer.kind) == ([100_000], Kind.UNKNOWN)
+    assert peak < 10_000_000
 
 
 def drip(*parts, byte=b" ", pause=0.05):
