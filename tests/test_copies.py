@@ -176,6 +176,16 @@ def fail(*_args, **_options):
     raise ConnectionError
 
 
+def test_what_is_held_expires_at_its_deadline_like_any_other():
+    row = OutboxEventFactory(recorded_at=timezone.now() - MINUTE)
+    known(fingerprint="another")
+    assert (look(), claimed()) == (1, [])
+    OutboxEvent.objects.update(
+        expires_at=timezone.now() - timedelta(seconds=1), due_at=timezone.now() - MINUTE
+    )
+    assert (look(), copies.held(using=USING), claimed()) == (0, 0, [row.pk])
+
+
 def test_a_process_looks_once_a_minute(django_assert_num_queries, monkeypatch):
     look()
     with django_assert_num_queries(0):

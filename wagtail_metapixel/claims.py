@@ -178,7 +178,10 @@ def _leased(
 
 def _due(using: str) -> QuerySet[OutboxEvent]:
     return OutboxEvent.objects.using(using).filter(
-        Q(leased_until=None) | Q(leased_until__lte=Now()), state=State.PENDING, due_at__lte=Now()
+        Q(leased_until=None) | Q(leased_until__lte=Now()),
+        state=State.PENDING,
+        held=False,
+        due_at__lte=Now(),
     )
 
 

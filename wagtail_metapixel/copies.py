@@ -55,6 +55,8 @@ def look(*, using: str) -> int:
         here = known.fingerprint
     why = "" if is_new else _why_not_ours(known, here, now)
     held = _hold(known, here, why, now, using) if why else 0
+    # Past its deadline it expires like any other: whoever claims it sees to that.
+    _held(using).filter(deadline__lte=now).update(held=False)
     Delivery.objects.using(using).filter(pk=1).update(fingerprint=here, seen_at=now)
     _tell_the_cache(here, now)
     _looked_at[using] = started
@@ -64,7 +66,7 @@ def look(*, using: str) -> int:
 def release(*, using: str) -> int:
     """Let what was held back leave after all; return how many rows that were."""
     with transaction.atomic(using=using):
-        freed = _held(using).update(due_at=Now(), reason="")
+        freed = _held(using).update(held=False, due_at=Now(), reason="")
         Delivery.objects.using(using).update(held_since=None, held_reason="")
     return freed
 
@@ -127,10 +129,9 @@ def _hold(known: Delivery, here: str, why: str, now: datetime, using: str) -> in
         if not noted.update(fingerprint=here, seen_at=now):
             return 0
         waiting = OutboxEvent.objects.using(using).filter(
-            state=State.PENDING, recorded_at__lte=known.seen_at + UNSEEN
+            state=State.PENDING, held=False, recorded_at__lte=known.seen_at + UNSEEN
         )
-        # Due again at its deadline, so that it expires like any other.
-        count = waiting.update(due_at=F("deadline"), reason=HELD)
+        count = waiting.update(held=True, due_at=F("deadline"), reason=HELD)
         if count:
             Delivery.objects.using(using).filter(pk=1).update(held_since=Now(), held_reason=why)
             logger.error("%s %d waiting events are held back.", why, count)
@@ -138,7 +139,7 @@ def _hold(known: Delivery, here: str, why: str, now: datetime, using: str) -> in
 
 
 def _held(using: str) -> QuerySet[OutboxEvent]:
-    return OutboxEvent.objects.using(using).filter(state=State.PENDING, reason=HELD)
+    return OutboxEvent.objects.using(using).filter(state=State.PENDING, held=True)
 
 
 # The cache is of help where it is one that outlives the process, and never in the way.

@@ -84,5 +84,5 @@ def outbox_is_full(*, using: str) -> bool:
 
 
 def _more_wait_than(most: int, using: str) -> bool:
-    waiting = OutboxEvent.objects.using(using).filter(state=State.PENDING)
+    waiting = OutboxEvent.objects.using(using).filter(state=State.PENDING, held=False)
     return waiting.order_by("rank", "id")[most : most + 1].exists()

@@ -368,7 +368,8 @@ class OutboxEvent(models.Model):
     Written by :mod:`wagtail_metapixel.outbox` alone. ``event`` and ``user_data`` are JSON bytes
     that are joined when sent; a final row has an empty ``user_data``, but a rejected one only from
     its deadline on: until then it may be sent after all. The columns of the lease
-    stand outside the index that claims, so that taking and releasing a row stays cheap.
+    stand outside the index that claims, so that taking and releasing a row stays cheap. Outside of
+    it, too, is what is ``held`` because it may be a copy, and waits for a person or its deadline.
     ``answers`` has a line for each time Meta did not take the event, the newest at the end.
     """
 
@@ -391,6 +392,7 @@ class OutboxEvent(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     recorded_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField(db_default=Now())
+    held = models.BooleanField(default=False, db_default=False)
     expires_at = models.DateTimeField()
     twin_expires_at = models.DateTimeField(null=True)
     deadline = models.GeneratedField(
@@ -413,13 +415,18 @@ class OutboxEvent(models.Model):
             # By pixel, so that a million rows of one that is paused stand in nobody's way.
             models.Index(
                 fields=["pixel_id", "rank", "id"],
-                condition=Q(state=State.PENDING),
+                condition=Q(state=State.PENDING, held=False),
                 name="metapixel_outbox_claim",
             ),
             models.Index(
                 fields=["pixel_id", "deadline"],
-                condition=Q(state=State.PENDING),
+                condition=Q(state=State.PENDING, held=False),
                 name="metapixel_outbox_deadline",
+            ),
+            models.Index(
+                fields=["pixel_id", "deadline"],
+                condition=Q(state=State.PENDING, held=True),
+                name="metapixel_outbox_held",
             ),
             models.Index(
                 fields=["final_at"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter as Tally
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,6 @@ from django.utils import timezone
 
 from wagtail_metapixel import (
     conf,
-    copies,
     counters,
     delivery,
     driver_choice,
@@ -145,11 +144,21 @@ def of(*, using: str, only: Collection[str] = ()) -> Status:
 
 
 def _waiting(rows: QuerySet[OutboxEvent], now: datetime) -> dict[str, Waiting]:
+    found: dict[str, Waiting] = {}
+    for is_held in (False, True):  # each through an index of its own
+        for pixel_id, waiting in _counted(rows, now, is_held=is_held):
+            found.setdefault(pixel_id, Waiting()).add(waiting)
+    return dict(sorted(found.items()))
+
+
+def _counted(
+    rows: QuerySet[OutboxEvent], now: datetime, *, is_held: bool
+) -> Iterator[tuple[str, Waiting]]:
     leased, later = Q(leased_until__gt=now), Q(due_at__gt=now)
     free = Q(leased_until=None) | Q(leased_until__lte=now)
-    held = Q(reason=copies.HELD)
+    held = Q(held=True)
     found: Any = (
-        rows.filter(state=State.PENDING)
+        rows.filter(state=State.PENDING, held=is_held)
         .values("pixel_id")
         .annotate(
             total=Count("pk"),
@@ -162,13 +171,10 @@ def _waiting(rows: QuerySet[OutboxEvent], now: datetime) -> dict[str, Waiting]:
         )
         .order_by("pixel_id")
     )
-    waiting = {
-        row["pixel_id"]: Waiting(**{name: row[name] for name in row if name != "pixel_id"})
-        for row in found
-    }
-    for each in waiting.values():
-        each.now = each.total - each.leased - each.later - each.held
-    return waiting
+    for row in found:
+        waiting = Waiting(**{name: row[name] for name in row if name != "pixel_id"})
+        waiting.now = waiting.total - waiting.leased - waiting.later - waiting.held
+        yield row["pixel_id"], waiting
 
 
 def _reasons(ended: QuerySet[OutboxEvent]) -> list[dict[str, Any]]:

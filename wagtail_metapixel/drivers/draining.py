@@ -185,4 +185,4 @@ def _is_leased() -> ExpressionWrapper[Any]:
 
 
 def _pending(using: str) -> QuerySet[OutboxEvent]:
-    return OutboxEvent.objects.using(using).filter(state=State.PENDING)
+    return OutboxEvent.objects.using(using).filter(state=State.PENDING, held=False)
