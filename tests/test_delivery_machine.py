@@ -190,7 +190,9 @@ class Delivery(RuleBasedStateMachine):
 
     # Few rules with variants: hypothesis leaves whole rules out of most of its runs.
     @rule(
-        how=st.sampled_from(["well", "well", "killed", "killed once sent", "overtaken", *FAULTS]),
+        how=st.sampled_from(
+            ["well", "well", "killed", "killed once sent", "overtaken", "culprit", *FAULTS]
+        ),
         waited=st.sampled_from([True, True, False]),
     )
     def deliver(self, how, waited):
@@ -200,6 +202,8 @@ class Delivery(RuleBasedStateMachine):
             self.deliver_and_be_killed(sent=how != "killed")
         elif how == "overtaken":
             self.deliver_and_be_overtaken()
+        elif how == "culprit":
+            self.deliver_with_a_culprit()
         else:
             self.deliver_with("" if how == "well" else how)
 
@@ -212,6 +216,23 @@ class Delivery(RuleBasedStateMachine):
         paused = datasets.paused(using="default")
         deliver_due()
         self.sandbox.misbehave(None)
+        self.look_at_requests(paused)
+
+    def deliver_with_a_culprit(self):
+        """One event that Meta fails on, whatever stands beside it."""
+        post = graph_api.post_events
+        first = OutboxEvent.objects.filter(state=State.PENDING).order_by("pk").first()
+
+        def fail_on_it(pixel, token, body, *, count):
+            if first and first.event_id.encode() in body:
+                return graph_api.Answer(kind=graph_api.Kind.UNKNOWN, message="HTTP 500", code=1)
+            return post(pixel, token, body, count=count)
+
+        self.failures += 1
+        paused = datasets.paused(using="default")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(graph_api, "post_events", fail_on_it)
+            deliver_due()
         self.look_at_requests(paused)
 
     def deliver_and_be_killed(self, sent):
