@@ -259,7 +259,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(arguments):
 @pytest.fixture
 def held():
     Delivery.objects.create(fingerprint="x", held_since=timezone.now(), held_reason="Copied.")
-    return OutboxEventFactory(reason=copies.HELD, due_at=timezone.now() + HOUR)
+    return OutboxEventFactory(held=True, reason=copies.HELD, due_at=timezone.now() + HOUR)
 
 
 def test_what_is_held_back_is_let_go_and_nothing_else(held):

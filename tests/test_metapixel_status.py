@@ -200,7 +200,7 @@ def test_a_driver_that_cannot_work_needs_a_person(settings, driver):
 
 
 def test_what_is_held_back_needs_a_person_until_it_is_let_go():
-    OutboxEventFactory(reason=copies.HELD, due_at=timezone.now() + HOUR)
+    OutboxEventFactory(held=True, reason=copies.HELD, due_at=timezone.now() + HOUR)
     Delivery.objects.create(fingerprint="x", held_since=ago(days=1), held_reason="It was copied.")
     text, exit_status = run("--check")
     assert exit_status == 1
