@@ -24,7 +24,7 @@ from tests.faults.crashes import BUSY, compare, order
 from tests.faults.meta import Meta
 from tests.faults.places import Place, ended, seed, until, work, work_once
 from tests.faults.results import Bench, fault
-from tests.visits import ask
+from tests.visits import PAID, ask
 from wagtail_metapixel import counters, site_settings
 from wagtail_metapixel.tracking import track
 
@@ -173,6 +173,7 @@ TABLE = "wagtail_metapixel_outboxevent"
 
 ROOM = 65_536
 """Bytes that a file may still grow before the disk is full."""
+LONG = 1000
 SEGMENT = 1 << 24
 """Bytes of a file of PostgreSQL's log of changes, which it makes whole."""
 
@@ -211,6 +212,7 @@ class FullPostgres:
     """
 
     def __init__(self, place: Place) -> None:
+        place.sql(f"ALTER TABLE {TABLE} SET (autovacuum_enabled = off)")  # it makes room
         while (size := self._size_of_outbox(place)) < SEGMENT:
             place.do(seed, 20_000)
             place.sql(f"DELETE FROM {TABLE}")
@@ -255,7 +257,8 @@ def sell_on_a_full_disk(place: Place) -> None:
     place.tell(sold=number, failed=failed)
     for _ in range(5):
         try:
-            tracked: object = track("AddToCart", ask(), value=5, currency="EUR")
+            # Larger than an order's: a smaller one may find room in the last page.
+            tracked: object = track("AddToCart", ask(), **PAID, content_name="x" * LONG)
             place.tell(fine=not tracked)
         except Exception as error:  # noqa: BLE001 - this is what must not happen
             place.tell(fine=False, error=type(error).__name__)
