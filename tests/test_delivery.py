@@ -318,6 +318,20 @@ def test_probe_that_fails_pauses_again(sandbox):
     assert set(OutboxEvent.objects.values_list("state", "attempts")) == {("pending", 0)}
 
 
+def test_what_was_not_begun_is_given_back_where_something_breaks(monkeypatch):
+    OutboxEventFactory(rank=0)
+    OutboxEventFactory(pixel_id=OTHER_PIXEL)
+
+    def broken(*_args, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(graph_api, "post_events", broken)
+    with pytest.raises(MemoryError):
+        deliver_due()
+    leased = OutboxEvent.objects.order_by("pk").values_list("lease_token", flat=True)
+    assert [token is not None for token in leased] == [True, False]
+
+
 def refusing(monkeypatch, event_id, answer):
     """Let a Meta take all requests but those with one event; returns how many events each had."""
     counts = []

@@ -148,7 +148,7 @@ def test_a_pause_that_only_a_person_ends_is_said_until_an_event_is_taken(reason,
     said = reason.rstrip(".")
     assert (f"! Pixel {PIXEL_ID} takes no events. {said}. " in text) is needs
     assert run()[1] == 0
-    datasets.Dataset.objects.update(paused_until=None)
+    Dataset.objects.update(paused_until=None)
     datasets.resume(PIXEL_ID, using="default", accepted=True)
     assert run("--check")[1] == 0
 

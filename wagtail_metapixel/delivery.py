@@ -160,11 +160,11 @@ class _Batch:
         self._expire()
         for reason, rows in self._closed().items():
             self.summary.closed |= dict.fromkeys((row.pixel_id for row in rows), reason)
-            others = [row for row in rows if not conf.serves(row.host)]
-            for row in others:
-                other_deployments.note(row.host)
-            self._release(others, timedelta(0), reason)
-            self._release([row for row in rows if row not in others], OFF_WAIT, reason)
+            served = {row.host: conf.serves(row.host) for row in rows}
+            for host in (host for host, is_ours in served.items() if not is_ours):
+                other_deployments.note(host)
+            self._release([row for row in rows if not served[row.host]], timedelta(0), reason)
+            self._release([row for row in rows if served[row.host]], OFF_WAIT, reason)
         duplicates, waiting = claims.decide_keys(self.rows, using=self.using)
         self._finish_duplicates(duplicates)
         self._release(waiting, KEY_WAIT, "")
@@ -283,6 +283,15 @@ class _Batch:
             rows[0].pixel_id,
             answer.message,
         )
+        self._charge(rows, answer, wait)
+
+    def _retry(self, rows: list[Claimed], answer: Answer) -> None:
+        failures = datasets.failures(rows[0].pixel_id, using=self.using)
+        wait = BACKOFF.seconds(failures)
+        datasets.pause(rows[0].pixel_id, wait, answer.message, using=self.using)
+        self._charge(rows, answer, wait)
+
+    def _charge(self, rows: list[Claimed], answer: Answer, wait: float) -> None:
         self._release(
             rows,
             timedelta(seconds=wait),
@@ -290,20 +299,6 @@ class _Batch:
             charged=True,
             answered=True,
             unknown=answer.kind is Kind.UNKNOWN,
-        )
-
-    def _retry(self, rows: list[Claimed], answer: Answer) -> None:
-        unknown = answer.kind is Kind.UNKNOWN
-        failures = datasets.failures(rows[0].pixel_id, using=self.using)
-        wait = BACKOFF.seconds(failures)
-        datasets.pause(rows[0].pixel_id, wait, answer.message, using=self.using)
-        self._release(
-            rows,
-            timedelta(seconds=wait),
-            answer.message,
-            charged=True,
-            answered=True,
-            unknown=unknown,
         )
 
     def _pause(

@@ -210,7 +210,7 @@ def clear(*, using: str | None = None, **_kwargs: Any) -> None:
 
 
 def _forget() -> None:
-    global _latest, _changes  # noqa: PLW0603
+    global _latest, _changes  # noqa: PLW0603 - as above
     _changes += 1
     _latest = _EMPTY
 
